@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The half of a dma-buf heap that has nothing to do with where memory comes
+ * from: cached, permanently resident pages as a dma-buf.
+ *
+ * A heap allocates and frees; everything between, which is what importers,
+ * user space and the kernel do with the buffer, is the same for every heap of
+ * ordinary pages and is here once.
+ *
+ * Coherency. CPU mappings are cached, so user space brackets its accesses with
+ * DMA_BUF_IOCTL_SYNC, and for each device that has the buffer mapped at that
+ * moment the memory is handed to the CPU and back. What counts is the list of
+ * mappings, not that of attachments: an importer may be attached without a
+ * mapping, and may map one attachment more than once. Mapping, unmapping and
+ * walking the list all happen under the dma-buf's reservation lock, which the
+ * dma-buf core takes for the first two, so there is no lock of our own.
+ */
+
+#include <linux/dma-buf.h>
+#include <linux/dma-heap.h>
+#include <linux/dma-mapping.h>
+#include <linux/dma-resv.h>
+#include <linux/err.h>
+#include <linux/highmem.h>
+#include <linux/iosys-map.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/scatterlist.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#include "heap_buffer.h"
+
+/* Lengths in a scatterlist are 32 bits wide. */
+#define HEAP_BUFFER_MAX_SEGMENT	SZ_1G
+
+/**
+ * struct heap_mapping - a buffer mapped for a device
+ * @node:	in &heap_buffer.mappings
+ * @dev:	the device
+ * @dir:	the direction it was mapped in
+ * @sgt:	what the importer gets; private to this mapping, as importers may
+ *		write their own addresses into it
+ */
+struct heap_mapping {
+	struct list_head node;
+	struct device *dev;
+	enum dma_data_direction dir;
+	struct sg_table sgt;
+};
+
+static int heap_buffer_copy_memory(const struct heap_buffer *buffer,
+				   struct sg_table *sgt)
+{
+	struct scatterlist *from, *to;
+	unsigned int i;
+	int err;
+
+	err = sg_alloc_table(sgt, buffer->memory.orig_nents, GFP_KERNEL);
+	if (err)
+		return err;
+
+	to = sgt->sgl;
+	for_each_sgtable_sg(&buffer->memory, from, i) {
+		sg_set_page(to, sg_page(from), from->length, from->offset);
+		to = sg_next(to);
+	}
+
+	return 0;
+}
+
+static struct sg_table *heap_buffer_map(struct dma_buf_attachment *attachment,
+					enum dma_data_direction dir)
+{
+	struct heap_buffer *buffer = attachment->dmabuf->priv;
+	struct heap_mapping *mapping;
+	int err;
+
+	mapping = kzalloc_obj(*mapping);
+	if (!mapping)
+		return ERR_PTR(-ENOMEM);
+
+	mapping->dev = attachment->dev;
+	mapping->dir = dir;
+
+	err = heap_buffer_copy_memory(buffer, &mapping->sgt);
+	if (err)
+		goto err_free;
+
+	err = dma_map_sgtable(mapping->dev, &mapping->sgt, dir, 0);
+	if (err)
+		goto err_free_table;
+
+	list_add(&mapping->node, &buffer->mappings);
+	return &mapping->sgt;
+
+err_free_table:
+	sg_free_table(&mapping->sgt);
+err_free:
+	kfree(mapping);
+	return ERR_PTR(err);
+}
+
+static void heap_buffer_unmap(struct dma_buf_attachment *attachment,
+			      struct sg_table *sgt,
+			      enum dma_data_direction dir)
+{
+	struct heap_mapping *mapping =
+		container_of(sgt, struct heap_mapping, sgt);
+
+	list_del(&mapping->node);
+	dma_unmap_sgtable(mapping->dev, sgt, mapping->dir, 0);
+	sg_free_table(sgt);
+	kfree(mapping);
+}
+
+/*
+ * Both ends of a CPU access hand over each mapping in the direction it was
+ * mapped in, whatever the CPU said it would do. The DMA API wants it so, and a
+ * narrower direction would lose data: a CPU that only writes may write a part, and
+ * where the device has a bounce buffer the rest of the device's data must have
+ * been fetched from there before the whole is sent back.
+ */
+static int heap_buffer_begin_cpu_access(struct dma_buf *dmabuf,
+					enum dma_data_direction dir)
+{
+	struct heap_buffer *buffer = dmabuf->priv;
+	struct heap_mapping *mapping;
+	int err;
+
+	err = dma_resv_lock_interruptible(dmabuf->resv, NULL);
+	if (err)
+		return err;
+
+	list_for_each_entry(mapping, &buffer->mappings, node)
+		dma_sync_sgtable_for_cpu(mapping->dev, &mapping->sgt,
+					 mapping->dir);
+	if (buffer->vaddr)
+		invalidate_kernel_vmap_range(buffer->vaddr, buffer->size);
+
+	dma_resv_unlock(dmabuf->resv);
+	return 0;
+}
+
+static int heap_buffer_end_cpu_access(struct dma_buf *dmabuf,
+				      enum dma_data_direction dir)
+{
+	struct heap_buffer *buffer = dmabuf->priv;
+	struct heap_mapping *mapping;
+	int err;
+
+	err = dma_resv_lock_interruptible(dmabuf->resv, NULL);
+	if (err)
+		return err;
+
+	if (buffer->vaddr)
+		flush_kernel_vmap_range(buffer->vaddr, buffer->size);
+	list_for_each_entry(mapping, &buffer->mappings, node)
+		dma_sync_sgtable_for_device(mapping->dev, &mapping->sgt,
+					    mapping->dir);
+
+	dma_resv_unlock(dmabuf->resv);
+	return 0;
+}
+
+/*
+ * The pages are there for good, so all of them are mapped at once: there is no
+ * fault handler that could get a bound wrong, and touching a buffer costs no
+ * faults. The dma-buf core has checked that the area lies within the buffer.
+ */
+static int heap_buffer_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
+{
+	struct heap_buffer *buffer = dmabuf->priv;
+	unsigned long skip = vma->vm_pgoff;
+	unsigned long addr = vma->vm_start;
+	struct scatterlist *sg;
+	unsigned int i;
+
+	/*
+	 * A private copy of a shared buffer makes no sense. VM_MAYSHARE and not
+	 * VM_SHARED, which a shared mapping of a read-only dma-buf lacks.
+	 */
+	if (!(vma->vm_flags & VM_MAYSHARE))
+		return -EINVAL;
+
+	for_each_sgtable_sg(&buffer->memory, sg, i) {
+		unsigned long n_pages = sg->length >> PAGE_SHIFT;
+		unsigned long size;
+		int err;
+
+		if (skip >= n_pages) {
+			skip -= n_pages;
+			continue;
+		}
+
+		size = min((n_pages - skip) << PAGE_SHIFT, vma->vm_end - addr);
+		err = remap_pfn_range(vma, addr, page_to_pfn(sg_page(sg)) + skip,
+				      size, vma->vm_page_prot);
+		if (err)
+			return err;
+
+		skip = 0;
+		addr += size;
+		if (addr == vma->vm_end)
+			break;
+	}
+
+	return 0;
+}
+
+static void *heap_buffer_vmap_pages(const struct heap_buffer *buffer)
+{
+	unsigned long n_pages = buffer->size >> PAGE_SHIFT;
+	struct sg_page_iter iter;
+	struct page **pages;
+	unsigned long i = 0;
+	void *vaddr;
+
+	pages = kvmalloc_objs(*pages, n_pages);
+	if (!pages)
+		return NULL;
+
+	for_each_sgtable_page(&buffer->memory, &iter, 0)
+		pages[i++] = sg_page_iter_page(&iter);
+
+	vaddr = vmap(pages, n_pages, VM_MAP, PAGE_KERNEL);
+	kvfree(pages);
+	return vaddr;
+}
+
+/* The core counts: this is called for the first user and vunmap for the last. */
+static int heap_buffer_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
+{
+	struct heap_buffer *buffer = dmabuf->priv;
+	struct page *first = sg_page(buffer->memory.sgl);
+
+	/* One run of pages that the kernel has mapped already is there for free. */
+	if (buffer->memory.orig_nents == 1 && !PageHighMem(first))
+		buffer->vaddr = page_address(first);
+	else
+		buffer->vaddr = heap_buffer_vmap_pages(buffer);
+	if (!buffer->vaddr)
+		return -ENOMEM;
+
+	iosys_map_set_vaddr(map, buffer->vaddr);
+	return 0;
+}
+
+static void heap_buffer_vunmap(struct dma_buf *dmabuf, struct iosys_map *map)
+{
+	struct heap_buffer *buffer = dmabuf->priv;
+
+	if (is_vmalloc_addr(buffer->vaddr))
+		vunmap(buffer->vaddr);
+	buffer->vaddr = NULL;
+}
+
+static void heap_buffer_release(struct dma_buf *dmabuf)
+{
+	struct heap_buffer *buffer = dmabuf->priv;
+
+	buffer->ops->release(buffer);
+}
+
+static const struct dma_buf_ops heap_buffer_dma_buf_ops = {
+	.map_dma_buf = heap_buffer_map,
+	.unmap_dma_buf = heap_buffer_unmap,
+	.begin_cpu_access = heap_buffer_begin_cpu_access,
+	.end_cpu_access = heap_buffer_end_cpu_access,
+	.mmap = heap_buffer_mmap,
+	.vmap = heap_buffer_vmap,
+	.vunmap = heap_buffer_vunmap,
+	.release = heap_buffer_release,
+};
+
+/**
+ * heap_buffer_set_contiguous() - describe the memory of a contiguous buffer
+ * @buffer:	whose size is set and whose memory is not
+ * @page:	the first page
+ *
+ * The table is the heap's to free, with sg_free_table().
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int heap_buffer_set_contiguous(struct heap_buffer *buffer, struct page *page)
+{
+	size_t left = buffer->size;
+	struct scatterlist *sg;
+	unsigned int i;
+	int err;
+
+	err = sg_alloc_table(&buffer->memory,
+			     DIV_ROUND_UP(left, HEAP_BUFFER_MAX_SEGMENT),
+			     GFP_KERNEL);
+	if (err)
+		return err;
+
+	for_each_sgtable_sg(&buffer->memory, sg, i) {
+		size_t length = min_t(size_t, left, HEAP_BUFFER_MAX_SEGMENT);
+
+		sg_set_page(sg, page, length, 0);
+		page += length >> PAGE_SHIFT;
+		left -= length;
+	}
+
+	return 0;
+}
+EXPORT_SYMBOL_NS_GPL(heap_buffer_set_contiguous, "HEAP_BUFFER");
+
+/**
+ * heap_buffer_export() - make a dma-buf of a buffer
+ * @buffer:	filled in by the heap, and zeroed: whoever gets the dma-buf sees
+ *		all of it
+ * @heap:	the heap, whose name the dma-buf bears
+ * @fd_flags:	as given to the heap's allocate operation
+ *
+ * Return: the dma-buf, which owns @buffer from now on, or an error pointer, and
+ * then @buffer remains the caller's.
+ */
+struct dma_buf *heap_buffer_export(struct heap_buffer *buffer,
+				   struct dma_heap *heap, u32 fd_flags)
+{
+	struct dma_buf_export_info exp_info = {
+		.exp_name = dma_heap_get_name(heap),
+		.owner = buffer->ops->owner,
+		.ops = &heap_buffer_dma_buf_ops,
+		.size = buffer->size,
+		.flags = fd_flags,
+		.priv = buffer,
+	};
+
+	INIT_LIST_HEAD(&buffer->mappings);
+	buffer->vaddr = NULL;
+
+	return dma_buf_export(&exp_info);
+}
+EXPORT_SYMBOL_NS_GPL(heap_buffer_export, "HEAP_BUFFER");
+
+MODULE_DESCRIPTION("Pages as a dma-buf, for dma-buf heaps");
+MODULE_LICENSE("GPL");
+MODULE_IMPORT_NS("DMA_BUF");
+MODULE_IMPORT_NS("DMA_BUF_HEAP");

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _HEAP_BUFFER_H
+#define _HEAP_BUFFER_H
+
+#include <linux/list.h>
+#include <linux/module.h>
+#include <linux/scatterlist.h>
+#include <linux/types.h>
+
+struct dma_buf;
+struct dma_heap;
+struct heap_buffer;
+
+/**
+ * struct heap_buffer_ops - what a heap does for its buffers
+ * @owner:	the heap's module, pinned by each of its buffers
+ * @release:	gives the memory back and frees the buffer; the last thing that
+ *		ever happens to a buffer that was exported
+ */
+struct heap_buffer_ops {
+	struct module *owner;
+	void (*release)(struct heap_buffer *buffer);
+};
+
+/**
+ * struct heap_buffer - memory that can be exported as a dma-buf
+ * @ops:	of the heap that allocated it
+ * @size:	in bytes, a multiple of the page size
+ * @memory:	all of the buffer in order, an entry for each contiguous run of
+ *		pages; only the CPU's half of the entries is used
+ * @mappings:	the devices it is mapped for; protected by the dma-buf's
+ *		reservation lock
+ * @vaddr:	where the kernel has it mapped, or NULL; same lock
+ *
+ * A heap embeds this in a buffer structure of its own, fills in @ops, @size and
+ * @memory, and calls heap_buffer_export(). The rest is private.
+ */
+struct heap_buffer {
+	const struct heap_buffer_ops *ops;
+	size_t size;
+	struct sg_table memory;
+	struct list_head mappings;
+	void *vaddr;
+};
+
+int heap_buffer_set_contiguous(struct heap_buffer *buffer, struct page *page);
+struct dma_buf *heap_buffer_export(struct heap_buffer *buffer,
+				   struct dma_heap *heap, u32 fd_flags);
+
+#endif /* _HEAP_BUFFER_H */
