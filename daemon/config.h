@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+/* The configuration files, read and checked. What the build decided is in build-config.h, which is another thing. */
+
+#include "macro.h"
+#include "policy.h"
+
+/* [Role NAME]: where to look for a heap, best first. */
+typedef struct ConfigRole {
+        char *name;
+        char **heaps;       /* heap names, NULL-terminated; one that ends in '*' stands for every heap that begins so */
+        bool other_regions; /* after those: every other CMA region's heap (only the built-in `contiguous`) */
+} ConfigRole;
+
+typedef struct Config {
+        /* [Daemon] */
+        uint64_t idle_timeout_usec;       /* UINT64_MAX: never */
+        uint64_t allocation_timeout_usec; /* UINT64_MAX: never; not 0 */
+        unsigned connections_max;
+        unsigned connections_per_user_max;
+
+        /* [Limits], [Heap …], [Client …] */
+        Policy policy;
+
+        /* [Role …]; the built-in ones are always among them, as they are or as configured */
+        ConfigRole *roles;
+        size_t n_roles;
+} Config;
+
+/* Called for everything in the files that is not as it should be; what it concerns is ignored and the default holds (of a
+ * list: the other entries hold, and an Allow list of which none is left lets nobody in).
+ *
+ * path: the file as it was opened. line: counted from 1, or 0 when it is the file as a whole. message: one clause,
+ * without a full stop. All borrowed. */
+typedef void (*config_problem_t)(const char *path, unsigned line, const char *message, void *userdata);
+
+/* Reads dmaheapd/dmaheapd.conf and dmaheapd/dmaheapd.conf.d/.conf files below etc, run, usr/local/lib and usr/lib, by the UAPI
+ * group's configuration files specification: the first main file there is, then the drop-ins ordered by their names,
+ * where of equal names the first one found counts; an empty file or a link to /dev/null masks those after it.
+ *
+ * root: the directory to start from, NULL for "/". on_problem may be NULL.
+ * Users and groups are looked up (NSS), so this may block for a moment: call it at start and on reload.
+ * Returns the number of problems reported, 0 for none, or -ENOMEM; *ret is set unless negative. Without any file it holds
+ * the defaults. */
+int config_load(const char *root, config_problem_t on_problem, void *userdata, Config **ret);
+
+/* Checks one file by itself, with the same returns, for --check-config FILE. A file that cannot be read is a problem. */
+int config_check_file(const char *path, config_problem_t on_problem, void *userdata);
+
+/* The defaults alone. NULL when out of memory. */
+Config *config_new(void);
+
+Config *config_free(Config *config);
+static inline void config_freep(Config **config) {
+        config_free(*config);
+}
+
+/* The role of that name, or NULL. */
+const ConfigRole *config_find_role(const Config *config, const char *name);
+
+/* Whether an entry of ConfigRole.heaps stands for the heap of that name. */
+bool config_role_entry_matches(const char *entry, const char *heap);
+
+/* 1 to 64 of A-Z a-z 0-9 . _ , @ + -, not starting with a dot: interfaces.md. Role names obey the same rule. */
+bool heap_name_is_valid(const char *name);

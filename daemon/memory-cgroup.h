@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+/* What a cgroup and its ancestors can still take, by the memory controller of cgroup v2
+ * (Documentation/admin-guide/cgroup-v2.rst), and what the kernel does not charge but we do. */
+
+#include <limits.h>
+#include <sys/types.h>
+
+#include "macro.h"
+
+#define MEMORY_INFINITY UINT64_MAX
+
+/* What a worker itself needs in its client's cgroup, in bytes. */
+#define MEMORY_CGROUP_WORKER_SIZE ((uint64_t) 1024 * 1024)
+
+/* The most cgroup ids kept of one cgroup and its ancestors. Of a deeper one, ids are kept of itself and of the outermost:
+ * what is left out is inside a delegated subtree, and limits there are its owner's own. */
+#define CGROUP_IDS_MAX 16U
+
+/* A cgroup's id is the inode number of its directory. ids[0] is the cgroup, the last one the outermost below the root;
+ * the root itself has no limits and is not among them (n is 0 for it). */
+typedef struct CgroupIds {
+        uint64_t ids[CGROUP_IDS_MAX];
+        size_t n;
+} CgroupIds;
+
+/* Collects the ids of a cgroup and its ancestors.
+ *
+ * root_fd: the cgroup file system's root directory, where the walk up ends. cgroup_fd: the cgroup's directory, below it.
+ * Returns 0; -ENOENT when the cgroup has been removed; -EXDEV when it is not below root_fd; else -errno. */
+int cgroup_ids_read(int root_fd, int cgroup_fd, CgroupIds *ret);
+
+/* Bytes that the kernel does not charge, summed per cgroup: uncharged live buffers and reservations. Each is added to the
+ * cgroup and all its ancestors, so those of a cgroup that has gone still count at its nearest living ancestor. */
+typedef struct CgroupBytes CgroupBytes;
+
+/* NULL when out of memory. Needs nothing worth mentioning while it is empty. */
+CgroupBytes *cgroup_bytes_new(void);
+CgroupBytes *cgroup_bytes_free(CgroupBytes *bytes);
+static inline void cgroup_bytes_freep(CgroupBytes **bytes) {
+        cgroup_bytes_free(*bytes);
+}
+
+/* Adds size to every id. -ENOMEM, with nothing added. */
+int cgroup_bytes_add(CgroupBytes *bytes, const CgroupIds *ids, uint64_t size);
+
+/* Takes away what was added before; asserts that it was. Never fails. */
+void cgroup_bytes_subtract(CgroupBytes *bytes, const CgroupIds *ids, uint64_t size);
+
+/* The sum for one id, 0 for an unknown one. Fits cgroup_pending_t with the CgroupBytes as userdata. */
+uint64_t cgroup_bytes_get(uint64_t id, void *userdata);
+
+/* Says how many bytes are held against the cgroup of that id without being in its memory.current. */
+typedef uint64_t (*cgroup_pending_t)(uint64_t id, void *userdata);
+
+/* The level that refuses: path is "/…" relative to root_fd (cut at the front with "…" if overlong, "?" if unknown). limit
+ * is memory.max or memory.high, whichever is smaller. used is what that level holds without what the kernel could reclaim at
+ * once, pending bytes and the worker's allowance included: used + requested > limit. */
+typedef struct MemoryCgroupRefusal {
+        char path[256];
+        uint64_t limit;
+        uint64_t used;
+        uint64_t requested;
+} MemoryCgroupRefusal;
+
+/* Looks whether `size` bytes more fit into the cgroup and each of its ancestors.
+ *
+ * A level fits while (current - inactive_file - active_file - slab_reclaimable) + pending + size + worker's allowance is at
+ * most min(memory.max, memory.high). Levels without a limit or without the memory controller are skipped. memory.stat is
+ * read only where current + pending + size does not fit anyway (it is slow: the kernel flushes its counters for it).
+ * pending may be NULL.
+ * Returns 0; -EDQUOT with *ret filled in; -ENOENT when the cgroup has been removed; else -errno. */
+int memory_cgroup_check(
+                int root_fd, int cgroup_fd, uint64_t size, cgroup_pending_t pending, void *userdata, MemoryCgroupRefusal *ret);
+
+/* The smallest headroom of all levels, 0 where one is used up, MEMORY_INFINITY where none has a limit. Reads memory.stat of
+ * every level with a limit. */
+int memory_cgroup_headroom(int root_fd, int cgroup_fd, cgroup_pending_t pending, void *userdata, uint64_t *ret);
+
+/* How many processes of this cgroup the OOM killer has killed so far: oom_kill of memory.events.local, or where that is
+ * missing of memory.events (which counts sub-cgroups too). -ENOENT when the cgroup is gone or has no memory controller:
+ * then /proc/PID/status of the dead would not say either. */
+int memory_cgroup_oom_kills(int cgroup_fd, uint64_t *ret);
+
+/* Whether memory.oom.group is set for the cgroup or an ancestor that bounds it: one kill is the end of all in it. */
+int memory_cgroup_oom_is_grouped(int root_fd, int cgroup_fd, bool *ret);
+
+typedef struct MemoryInfo {
+        uint64_t total;     /* MemTotal, bytes */
+        uint64_t available; /* MemAvailable, bytes */
+} MemoryInfo;
+
+/* Reads /proc/meminfo, or the file given instead of it. -EBADMSG when it lacks a line. */
+int memory_info_read(const char *path, MemoryInfo *ret);
+
+/* The system's own limit: MemAvailable - reserved - size may not fall below keep. Returns 0 or -EDQUOT; then limit is
+ * total - keep, used is total - available + reserved. */
+int memory_info_check(
+                const MemoryInfo *info, uint64_t keep, uint64_t reserved, uint64_t size, uint64_t *ret_limit, uint64_t *ret_used);

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+/* May this client use this heap, and which limits hold for it. Pure: the rules come from config.c, the facts from the
+ * caller, and nothing is asked of the system. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "quota.h"
+
+/* An amount as it was written. A percentage is kept until it is known of what. */
+typedef enum PolicyAmountKind {
+        POLICY_AMOUNT_UNSET,   /* not configured: the next more general rule holds */
+        POLICY_AMOUNT_NUMBER,  /* bytes, or buffers; LIMIT_INFINITY for none */
+        POLICY_AMOUNT_PERCENT, /* hundredths of a percent, 0 to 10000 */
+} PolicyAmountKind;
+
+typedef struct PolicyAmount {
+        PolicyAmountKind kind;
+        uint64_t value;
+} PolicyAmount;
+
+/* [Heap NAME] */
+typedef struct PolicyHeap {
+        char *name;
+        PolicyAmount client_bytes_max; /* unset: half of a bounded heap, no limit of its own for others */
+        PolicyAmount reserve_bytes;    /* unset: 0 */
+        char **reserve_for;            /* units; NULL-terminated, or NULL */
+        bool restricted;               /* one of the Allow lists was not empty, whether or not its names exist */
+        uid_t *allow_uids;
+        size_t n_allow_uids;
+        gid_t *allow_gids;
+        size_t n_allow_gids;
+        char **allow_units; /* NULL-terminated, or NULL */
+} PolicyHeap;
+
+/* [Client UNIT] */
+typedef struct PolicyClient {
+        char *unit;
+        PolicyAmount bytes_max;
+        PolicyAmount buffers_max;
+} PolicyClient;
+
+/* The rules. Owned by the Config that contains it. */
+typedef struct Policy {
+        bool enforce;
+        PolicyAmount client_bytes_max; /* none of these is unset */
+        PolicyAmount client_buffers_max;
+        PolicyAmount user_bytes_max;
+        PolicyAmount system_bytes_max;
+        PolicyAmount keep_available;
+        PolicyHeap *heaps;
+        size_t n_heaps;
+        PolicyClient *clients;
+        size_t n_clients;
+} Policy;
+
+/* Who asks. Everything is borrowed. */
+typedef struct PolicySubject {
+        const char *unit;  /* innermost systemd unit, or NULL */
+        bool unit_is_user; /* a unit of a user's manager: its name is the user's choice and matches no rule */
+        uid_t uid;         /* as at connect */
+        const gid_t *gids; /* primary and supplementary */
+        size_t n_gids;
+} PolicySubject;
+
+/* What is asked for. Borrowed. A heap whose region has other names is bound by the rules for each of them. */
+typedef struct PolicyTarget {
+        const char *const *names; /* every heap name that draws from this region, the one asked for among them */
+        size_t n_names;
+        uint64_t size; /* of a bounded heap, in bytes; 0 for one that is not */
+} PolicyTarget;
+
+/* Limits in bytes and buffers; LIMIT_INFINITY for none. With Enforce=no all of them are none and keep_available is 0. */
+typedef struct PolicyLimits {
+        uint64_t client_bytes;
+        uint64_t client_buffers;
+        uint64_t user_bytes;
+        uint64_t system_bytes;
+        uint64_t keep_available; /* MemAvailable may not fall below it */
+
+        /* Of the target; all none when there is no target. */
+        uint64_t heap_client_bytes; /* this client, of this region */
+        uint64_t heap_bytes;        /* everybody together, of this region: its size */
+        uint64_t heap_others_bytes; /* all clients without a part in the reserve together: size less reserve */
+        bool heap_has_reserve;      /* this client may use the reserve: do not charge it to the others' account */
+} PolicyLimits;
+
+/* The number an amount stands for; of a percentage, rounded down. Unset gives `otherwise`. */
+uint64_t policy_amount_resolve(PolicyAmount amount, uint64_t whole, uint64_t otherwise);
+
+/* Whether every rule for the target's names lets the subject in. Where a rule has Allow lists, being in one of them is
+ * enough; where it has none, everyone is let in. Root is no exception. Enforce=no changes nothing here. */
+bool policy_may_use(const Policy *policy, const PolicySubject *subject, const PolicyTarget *target);
+
+/* Which limits hold. target may be NULL (GetUsage without a heap). ram: MemTotal in bytes.
+ *
+ * Where a region has several names, the smallest of their limits and the largest of their reserves hold, and the reserve
+ * is for the units of all. A unit with a part in the reserve may hold as much of the heap as the reserve at least. A
+ * reserve of a heap without bounds means nothing. */
+void policy_limits(
+                const Policy *policy,
+                const PolicySubject *subject,
+                const PolicyTarget *target,
+                uint64_t ram,
+                PolicyLimits *ret);
