@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/* Fields of JSON objects. What the interface promises must be there; what it does not know is ignored, so that a newer
+ * daemon can say more. */
+
+#include "internal.h"
+
+static sd_json_variant *field(sd_json_variant *v, const char *name) {
+        sd_json_variant *f = sd_json_variant_by_key(v, name);
+
+        return f && !sd_json_variant_is_null(f) ? f : NULL;
+}
+
+int field_string(Arena *a, sd_json_variant *v, const char *name, FieldFlags flags, const char **ret) {
+        sd_json_variant *f = field(v, name);
+        char *copy;
+
+        if (!f)
+                return flags & FIELD_OPTIONAL ? 0 : -EPROTO;
+        if (!sd_json_variant_is_string(f))
+                return -EPROTO;
+
+        copy = arena_strdup(a, sd_json_variant_string(f));
+        if (!copy)
+                return -ENOMEM;
+
+        *ret = copy;
+        return 0;
+}
+
+int field_u64(sd_json_variant *v, const char *name, FieldFlags flags, uint64_t *ret) {
+        sd_json_variant *f = field(v, name);
+
+        if (!f)
+                return flags & FIELD_OPTIONAL ? 0 : -EPROTO;
+        if (!sd_json_variant_is_unsigned(f))
+                return -EPROTO;
+
+        *ret = sd_json_variant_unsigned(f);
+        return 0;
+}
+
+int field_uid(sd_json_variant *v, const char *name, uid_t *ret) {
+        uint64_t u = 0;
+        int r;
+
+        r = field_u64(v, name, 0, &u);
+        if (r < 0)
+                return r;
+        if (u > UINT32_MAX)
+                return -EPROTO;
+
+        *ret = (uid_t) u;
+        return 0;
+}
+
+int field_strv(Arena *a, sd_json_variant *v, const char *name, const char *const **ret) {
+        sd_json_variant *f = field(v, name);
+        const char **strings;
+        size_t n;
+
+        if (!sd_json_variant_is_array(f))
+                return -EPROTO;
+
+        n = sd_json_variant_elements(f);
+        strings = arena_alloc(a, n + 1, sizeof(*strings));
+        if (!strings)
+                return -ENOMEM;
+
+        for (size_t i = 0; i < n; i++) {
+                sd_json_variant *e = sd_json_variant_by_index(f, i);
+
+                if (!sd_json_variant_is_string(e))
+                        return -EPROTO;
+                strings[i] = arena_strdup(a, sd_json_variant_string(e));
+                if (!strings[i])
+                        return -ENOMEM;
+        }
+
+        *ret = strings;
+        return 0;
+}
+
+int field_enum(sd_json_variant *v, const char *name, const char *const *table, size_t n_table) {
+        sd_json_variant *f = field(v, name);
+
+        if (!sd_json_variant_is_string(f))
+                return 0;
+        for (size_t i = 1; i < n_table; i++)
+                if (streq_ptr(sd_json_variant_string(f), table[i]))
+                        return (int) i;
+        return 0;
+}
+
+int field_array(Arena *a, sd_json_variant *v, const char *name, ParseElement parse, const void *const **ret, size_t *ret_n) {
+        sd_json_variant *f = field(v, name);
+        const void **elements;
+        size_t n;
+
+        if (!sd_json_variant_is_array(f))
+                return -EPROTO;
+
+        n = sd_json_variant_elements(f);
+        elements = arena_alloc(a, n + 1, sizeof(*elements));
+        if (!elements)
+                return -ENOMEM;
+
+        for (size_t i = 0; i < n; i++) {
+                sd_json_variant *e = sd_json_variant_by_index(f, i);
+                int r = -EPROTO;
+
+                if (!sd_json_variant_is_object(e))
+                        return -EPROTO;
+                elements[i] = parse(a, e, &r);
+                if (!elements[i])
+                        return r;
+        }
+
+        *ret = elements;
+        *ret_n = n;
+        return 0;
+}
