@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/* dmaheapctl allocate: for a shell script that wants a dma-buf, and for seeing whether one can be had. */
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <sys/resource.h>
+
+#include "dmaheapctl.h"
+#include "format.h"
+
+/* The LISTEN_FDS convention: fds from 3 up. */
+#define FDS_START 3
+
+/* What a shell says when a command cannot be found, or not be run. */
+enum {
+        EXIT_CANNOT_RUN = 126,
+        EXIT_NOT_FOUND = 127,
+};
+
+enum {
+        OPTION_HEAP = OPTION_VERB,
+        OPTION_ROLE,
+        OPTION_COUNT,
+        OPTION_READ_ONLY,
+        OPTION_LABEL,
+};
+
+/* Puts the buffers' fds at 3, 4, … and lets a new program inherit them. */
+static int arrange_fds(DmaHeapReply *reply) {
+        size_t n = dmaheap_reply_n_buffers(reply);
+        int fds[DMAHEAP_BUFFERS_MAX];
+
+        if (n > ELEMENTS_OF(fds))
+                return -EPROTO;
+
+        /* Out of the way first: an fd may sit where another one has to go. */
+        for (size_t i = 0; i < n; i++) {
+                CLEANUP_FD int fd = dmaheap_reply_take_fd(reply, i);
+
+                fds[i] = fcntl(fd, F_DUPFD_CLOEXEC, FDS_START + (int) n);
+                if (fds[i] < 0)
+                        return -errno;
+        }
+        for (size_t i = 0; i < n; i++)
+                if (dup2(fds[i], FDS_START + (int) i) < 0)
+                        return -errno;
+        return 0;
+}
+
+/* LISTEN_FDNAMES: the heap's name, once for each fd. Heap names have no colon. */
+static int set_names(const char *heap, size_t n) {
+        CLEANUP_FREE char *names = NULL;
+        size_t length = strlen(heap);
+        char *p;
+
+        names = malloc(n * (length + 1));
+        if (!names)
+                return -ENOMEM;
+        p = names;
+        for (size_t i = 0; i < n; i++) {
+                p = mempcpy(p, heap, length);
+                *p++ = i + 1 < n ? ':' : '\0';
+        }
+        return setenv("LISTEN_FDNAMES", names, true) < 0 ? -errno : 0;
+}
+
+static int set_environment(const DmaHeapReply *reply) {
+        char number[FORMAT_MAX], pid[FORMAT_MAX];
+        size_t n = dmaheap_reply_n_buffers(reply);
+
+        /* The command replaces this process, and so has its pid. */
+        (void) snprintf(pid, sizeof(pid), "%d", getpid());
+        (void) snprintf(number, sizeof(number), "%zu", n);
+        if (setenv("LISTEN_PID", pid, true) < 0 || setenv("LISTEN_FDS", number, true) < 0 || unsetenv("LISTEN_PIDFDID") < 0)
+                return -errno;
+        return set_names(dmaheap_reply_heap(reply), n);
+}
+
+static int run_command(DmaHeapReply *reply, char *command[]) {
+        int r;
+
+        r = set_environment(reply);
+        if (r >= 0)
+                r = arrange_fds(reply);
+        if (r < 0) {
+                (void) fprintf(stderr, "dmaheapctl: cannot hand over the buffers: %s\n", strerror(-r));
+                return EXIT_CANNOT_RUN;
+        }
+
+        (void) fflush(NULL);
+        (void) execvp(command[0], command);
+        r = errno;
+        (void) fprintf(stderr, "dmaheapctl: cannot run %s: %s\n", command[0], strerror(r));
+        return r == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
+}
+
+static void print_buffers(const Options *o, const DmaHeapReply *reply) {
+        char size[FORMAT_MAX];
+
+        for (size_t i = 0; i < dmaheap_reply_n_buffers(reply); i++) {
+                const DmaHeapBuffer *b = dmaheap_reply_buffer(reply, i);
+
+                (void) printf("buffer %" PRIu64 ": %s from heap %s\n", b->id, format_size(b->size, o->bytes, size),
+                              dmaheap_reply_heap(reply));
+        }
+}
+
+/* Room for as many fds as one reply may bring: the usual soft limit of 1024 is enough, a lower one may not be. */
+static void raise_fd_limit(void) {
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) >= 0 && limit.rlim_cur < 1024) {
+                limit.rlim_cur = limit.rlim_max < 1024 ? limit.rlim_max : 1024;
+                (void) setrlimit(RLIMIT_NOFILE, &limit);
+        }
+}
+
+static int parse_option(Options *o, DmaHeapRequest *request, int option) {
+        uint64_t n;
+
+        switch (option) {
+        case OPTION_HEAP:
+                request->heap = optarg;
+                return 1;
+        case OPTION_ROLE:
+                request->role = optarg;
+                return 1;
+        case OPTION_LABEL:
+                request->label = optarg;
+                return 1;
+        case OPTION_READ_ONLY:
+                request->flags |= DMAHEAP_READ_ONLY;
+                return 1;
+        case OPTION_COUNT:
+        case 'n':
+                /* 0 would mean 'unset' to the library, and must not become 1 behind the user's back. */
+                if (parse_unsigned(optarg, UINT_MAX, &n) < 0 || n == 0) {
+                        (void) usage_error("'%s' is not a number of buffers, which is 1 to %d", optarg, DMAHEAP_BUFFERS_MAX);
+                        return -1;
+                }
+                request->count = (unsigned) n;
+                return 1;
+        default:
+                return parse_common_option(o, option, "allocate");
+        }
+}
+
+/* Everything before the optional COMMAND, which is left to *ret_command (NULL if there is none). */
+static int parse_arguments(Options *o, DmaHeapRequest *request, int argc, char *argv[], char ***ret_command) {
+        static const struct option options[] = {
+                { "heap", required_argument, NULL, OPTION_HEAP },
+                { "role", required_argument, NULL, OPTION_ROLE },
+                { "count", required_argument, NULL, OPTION_COUNT },
+                { "read-only", no_argument, NULL, OPTION_READ_ONLY },
+                { "label", required_argument, NULL, OPTION_LABEL },
+                COMMON_OPTIONS,
+                {},
+        };
+        int option, r;
+
+        optind = 0;
+        while ((option = getopt_long(argc, argv, "hn:", options, NULL)) >= 0) {
+                r = parse_option(o, request, option);
+                if (r <= 0)
+                        return r;
+        }
+
+        if (optind >= argc) {
+                (void) usage_error("allocate needs a SIZE, as in: dmaheapctl allocate 8M");
+                return -1;
+        }
+        if (parse_size(argv[optind], &request->size) < 0) {
+                (void) usage_error("'%s' is not a size, which is a number of bytes, with K, M, G or T after it if you like",
+                                   argv[optind]);
+                return -1;
+        }
+        if (request->heap && request->role) {
+                (void) usage_error("--heap and --role exclude each other");
+                return -1;
+        }
+
+        *ret_command = argv[optind + 1] ? argv + optind + 1 : NULL;
+        return 1;
+}
+
+int verb_allocate(Options *o, int argc, char *argv[]) {
+        CLEANUP(connection_freep) DmaHeapConnection *c = NULL;
+        CLEANUP(reply_freep) DmaHeapReply *reply = NULL;
+        CLEANUP(error_freep) DmaHeapError *error = NULL;
+        DmaHeapRequest request = {};
+        char **command = NULL;
+        bool json;
+        int r;
+
+        r = parse_arguments(o, &request, argc, argv, &command);
+        if (r <= 0)
+                return r < 0 ? EXIT_USAGE : EXIT_OK;
+
+        raise_fd_limit();
+        r = make_connection(o, &c);
+        if (r != EXIT_OK)
+                return r;
+        r = dmaheap_allocate(c, &request, &reply, &error);
+        if (r < 0)
+                return report_error(r, error);
+
+        json = print_json(o, reply);
+        if (command)
+                return run_command(reply, command);
+        if (!json)
+                print_buffers(o, reply);
+        return EXIT_OK;
+}
