@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# What is taken of the machine the testbed runs on: a few packages, and where its packages come from.
+
+# Command and package, one pair a line.
+readonly HOST_NEEDS='
+qemu-system-x86_64 qemu-system-x86
+mmdebstrap mmdebstrap
+cpio cpio
+zstd zstd
+xz xz-utils
+'
+
+# host_prepare: installs the packages that are missing.
+host_prepare() {
+        local command package missing=() log=$CACHE/logs/host.log
+        while read -r command package; do
+                [[ -z $command ]] || command -v "$command" >/dev/null || missing+=("$package")
+        done <<<"$HOST_NEEDS"
+        [[ ${#missing[@]} -gt 0 ]] || return 0
+        command -v apt-get >/dev/null || die "needs ${missing[*]}, and this is no Debian (12 or later)"
+        progress "installing ${missing[*]}"
+        {
+                apt-get update &&
+                        DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install --yes \
+                                --no-install-recommends "${missing[@]}"
+        } >"$log" 2>&1 </dev/null || cache_failed "the packages ${missing[*]} ready" "$log"
+}
+
+# host_archive: prints the address of the Debian archive this machine installs from.
+host_archive() {
+        local address
+        address=$(host_archive_known)
+        if [[ -z $address ]]; then
+                apt-get update >&2
+                address=$(host_archive_known)
+        fi
+        [[ -n $address ]] || {
+                echo "apt-get indextargets names no Debian archive" >&2
+                return 1
+        }
+        printf '%s\n' "$address"
+}
+
+# host_archive_known: the same, of what apt knows now. The suite this machine runs comes first; there may be other
+# people's archives, and Debian's security archive has an address of its own.
+host_archive_known() {
+        local codename
+        codename=$(. /etc/os-release && echo "${VERSION_CODENAME-}")
+        # shellcheck disable=SC2016 # apt's own dollars
+        apt-get indextargets --format '$(CODENAME)|$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)' 'Created-By: Packages' |
+                awk -F '|' -v codename="$codename" '
+                        $2 == "Debian" && $4 == "main" && $3 !~ /Security/ {
+                                print ($1 == codename ? 0 : 1) "|" $5
+                        }' |
+                sort -s -t '|' -k 1,1n | head -n 1 | cut -d '|' -f 2
+}
+
+# host_apt_conf: prints the part of this machine's apt configuration that is about reaching the archive.
+host_apt_conf() {
+        apt-config dump |
+                grep -E '^Acquire::((http|https|ftp)(::|\b)|Check-|Retries|ForceIPv|Queue-Mode)' |
+                grep -vE '^[^ ]+ "";$' || true
+        if [[ -e /etc/apt/auth.conf || -n $(ls -A /etc/apt/auth.conf.d 2>/dev/null) ]]; then
+                echo 'Dir::Etc::netrc "/etc/apt/auth.conf";'
+                echo 'Dir::Etc::netrcparts "/etc/apt/auth.conf.d";'
+        fi
+}

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# The machine's file system is an initramfs: several cpio archives one after the other, where what comes later wins.
+# The run tree and the kernel's modules seldom change, the project's files do with each build, and only the last one,
+# a few kilobytes, is made for each run.
+
+# make_cpio FOLDER FILE: packs FOLDER.
+make_cpio() {
+        (cd "$1" && find . -print0 | LC_ALL=C sort -z | cpio --null --create --format=newc --quiet) >"$2"
+}
+
+# image_path DST: prints DST as it is where /bin, /lib and /sbin are links into /usr.
+image_path() {
+        local path
+        path=$(realpath --canonicalize-missing --no-symlinks "/$1")
+        case $path in
+        /bin/* | /lib/* | /lib64/* | /sbin/*) path=/usr$path ;;
+        esac
+        printf '%s\n' "$path"
+}
+
+# image_run_files DIR SCRIPT FILE…: what one run adds, of RUN_ADD and RUN_ENABLE too (exec.sh), under DIR.
+image_run_files() {
+        local dir=$1 add src dst
+        shift
+        mkdir -p "$dir"
+        chmod 0755 "$dir"
+        for add in "${RUN_ADD[@]}"; do
+                src=${add%:*}
+                dst=$dir$(image_path "${add##*:}")
+                mkdir -p "$(dirname "$dst")"
+                if [[ -d $src && ! -L $src ]]; then
+                        mkdir -p "$dst"
+                        cp -rPT --preserve=mode,timestamps,links "$src" "$dst"
+                else
+                        cp -L --preserve=mode,timestamps "$src" "$dst"
+                fi
+        done
+        if [[ $# -gt 0 ]]; then
+                mkdir -p "$dir/testbed" "$dir/etc/testbed"
+                cp -rL --preserve=mode,timestamps "$@" "$dir/testbed/"
+                printf '%s' "$(basename "$1")" >"$dir/etc/testbed/script"
+        fi
+        if [[ ${#RUN_ENABLE[@]} -gt 0 ]]; then
+                image_enable "$dir" "${RUN_ENABLE[@]}"
+        fi
+}
+
+# image_enable DIR UNIT…: makes the links that 'systemctl enable UNIT' makes, in DIR, out of the units of the run tree,
+# the project and DIR itself.
+image_enable() {
+        local dir=$1 root=$RUN_DIR/enable tree layer
+        shift
+        mkdir -p "$root"
+        for layer in "$RUN_TREE/tree" "$OVERLAY/root" "$dir"; do
+                for tree in etc/systemd usr/lib/systemd usr/local/lib/systemd; do
+                        [[ -d $layer/$tree ]] || continue
+                        mkdir -p "$root/$tree"
+                        cp -aT "$layer/$tree" "$root/$tree"
+                done
+        done
+        in_tree "$RUN_TREE/tree" --bind "$root:/mnt" -- systemctl --root=/mnt enable "$@" >"$RUN_DIR/enable.log" 2>&1 || {
+                die "cannot enable $*: $(tail -n 1 "$RUN_DIR/enable.log")"
+        }
+        mkdir -p "$dir/etc/systemd"
+        cp -aT "$root/etc/systemd" "$dir/etc/systemd"
+}

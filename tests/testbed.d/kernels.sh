@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# The kernels. An entry has vmlinuz, its version in the file 'release', its modules under modules/ and the same as
+# modules.cpio.
+
+# Of Debian's modules only these, and all that they need, get into the machine: what a service in a virtual machine
+# may want, the drivers of QEMU's devices, and the modules with which importing a dma-buf can be tried.
+readonly KERNEL_MODULES='
+vgem vivid vimc vkms udmabuf drm_shmem_helper virtio-gpu
+virtio_blk virtio_net virtio_balloon virtio-rng virtio_console virtio_pci virtio_input 9p 9pnet_virtio virtiofs vsock
+vmw_vsock_virtio_transport
+loop zram brd null_blk dm-mod dm-crypt
+overlay configfs fuse autofs4 ext4 squashfs erofs vfat nls_ascii nls_cp437
+dummy veth tun nf_tables
+binfmt_misc efi_pstore pstore_blk qemu_fw_cfg evdev button rng-core i6300esb
+crc32c_generic sha256_generic'
+
+# kernel NAME: sets REPLY to that kernel.
+kernel() {
+        local name=$1 build_tree
+        build_tree
+        build_tree=$REPLY
+        run_tree
+        case $name in
+        stock | lts)
+                cache_make kernel "$name-$(hash_text 1 "$build_tree" "$KERNEL_MODULES" \
+                        "$(declare -f kernel_unpack kernel_pick_modules)")" "the kernel '$name'" \
+                        kernel_unpack "$build_tree" "$REPLY" "$name"
+                ;;
+        *)
+                kernel_make "$name"
+                ;;
+        esac
+}
+
+# kernel_make NAME: the place of the kernels that are built from source; sets REPLY like kernel().
+kernel_make() {
+        die "there is no kernel '$1' (there are: stock, lts)"
+}
+
+# kernel_unpack DIR BUILD-TREE RUN-TREE NAME: takes a kernel of Debian's out of its packages, without installing them.
+kernel_unpack() {
+        local dir=$1 build_tree=$2 run_tree=$3 name=$4 package release all=$1/all
+        mkdir "$all"
+        for package in "$build_tree/kernels/$name"/*.deb; do
+                dpkg-deb --fsys-tarfile "$package" |
+                        tar -x -C "$all" --exclude=./usr/share --exclude='./boot/System.map*'
+        done
+        # Debian 13's own kernel has its modules in /lib.
+        if [[ -d $all/lib ]]; then
+                mkdir -p "$all/usr"
+                mv "$all/lib" "$all/usr/lib"
+        fi
+        release=$(ls "$all/usr/lib/modules")
+        echo "$release" >"$dir/release"
+        find "$all" -name "vmlinuz*" -type f -exec cp {} "$dir/vmlinuz" \;
+        test -s "$dir/vmlinuz"
+        kernel_pick_modules "$run_tree" "$all" "$release" "$dir/modules"
+        make_cpio "$dir/modules" "$dir/modules.cpio"
+        rm -rf "$all"
+}
+
+# kernel_pick_modules RUN-TREE FROM RELEASE TO: copies KERNEL_MODULES with all they need, and what kmod knows of the built-in ones.
+kernel_pick_modules() {
+        local from=$2/usr/lib/modules/$3 to=$4/usr/lib/modules/$3
+        depmod_in "$1" "$2" "$3"
+        mkdir -p "$to"
+        tr -s ' \n' '\n' <<<"$KERNEL_MODULES" | awk -v deps="$from/modules.dep" '
+                function name_of(path) {
+                        sub(/.*\//, "", path)
+                        sub(/\.ko.*/, "", path)
+                        gsub(/-/, "_", path)
+                        return path
+                }
+                BEGIN {
+                        while ((getline line < deps) > 0) {
+                                n = split(line, words, /:? +|:$/)
+                                list[name_of(words[1])] = line
+                        }
+                }
+                {
+                        gsub(/-/, "_")
+                        if ($0 in list) {
+                                n = split(list[$0], words, /:? +|:$/)
+                                for (i = 1; i <= n; i++)
+                                        if (words[i] != "")
+                                                print words[i]
+                        }
+                }' | sort -u >"$to/picked"
+        (cd "$from" && xargs -a "$to/picked" cp -p --parents -t "$to")
+        rm "$to/picked"
+        # Unpacking them in the machine takes longer than booting it.
+        find "$to" -name '*.ko.xz' -exec xz --decompress {} +
+        cp -p "$from"/modules.{order,builtin,builtin.modinfo} "$to/"
+        depmod_in "$1" "$4" "$3"
+}
+
+# kernel_own_modules NAME: prints which of our modules are installed for that kernel: a pattern of those that module/
+# builds for it, which are only those that fit it; nothing where there is to be none.
+kernel_own_modules() {
+        case $1 in
+        stock | tristate | debug) echo '*' ;;
+        upstream) echo 'cma_region' ;;
+        lts) ;;
+        esac
+}
+
+# kernel_build_folder KERNEL: prints where the build tree has what modules for that kernel are built against.
+kernel_build_folder() {
+        echo "/lib/modules/$(<"$1/release")/build"
+}
+
+# depmod_in RUN-TREE ROOT RELEASE: makes the lists of modules of ROOT/usr/lib/modules, with the kmod that will read them.
+depmod_in() {
+        in_tree "$1/tree" --bind "$2/usr/lib:/mnt/lib" -- depmod -b /mnt "$3"
+}

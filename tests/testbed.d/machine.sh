@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# One virtual machine: its folder, its start, and waiting for what its script says.
+
+# The machine has to reach multi-user.target in this time.
+readonly BOOT_TIMEOUT=300
+
+QEMU_PID=
+
+# machine_folder: sets RUN_DIR to a new folder for one run. It is removed at the end unless KEEP_RUN=yes.
+machine_folder() {
+        KEEP_RUN=no
+        mkdir -p "$CACHE/runs"
+        cache_prune runs 20
+        RUN_DIR=$(mktemp -d "$CACHE/runs/$(date +%Y%m%d-%H%M%S)-XXXXXX")
+        trap machine_end EXIT
+        trap 'exit 130' INT
+        trap 'exit 143' TERM HUP
+}
+
+# machine_end: stops what is running, and cleans up.
+machine_end() {
+        machine_stop
+        if [[ $KEEP_RUN == yes ]]; then
+                rm -f "$RUN_DIR/initrd"
+        else
+                rm -rf "$RUN_DIR"
+        fi
+}
+
+machine_stop() {
+        [[ -n $QEMU_PID ]] || return 0
+        kill -KILL "$QEMU_PID" 2>/dev/null || true
+        wait "$QEMU_PID" 2>/dev/null || true
+        QEMU_PID=
+}
+
+# machine_accel: prints QEMU's options for the processor. /dev/kvm alone promises nothing.
+machine_accel() {
+        if grep -qwE 'vmx|svm' /proc/cpuinfo && [[ -w /dev/kvm ]]; then
+                echo "-accel kvm -cpu host"
+        else
+                echo "-accel tcg,thread=multi -cpu max"
+        fi
+}
+
+# machine_command KERNEL MEMORY APPEND: sets MACHINE to QEMU's command line, for the initramfs RUN_DIR/initrd.
+machine_command() {
+        local port
+        # shellcheck disable=SC2207 # words
+        MACHINE=(qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none $(machine_accel) -smp 2
+                -m "$2" -kernel "$1/vmlinuz" -initrd "$RUN_DIR/initrd"
+                -append "console=ttyS0 panic=-1 quiet systemd.firstboot=off $3" -device virtio-serial-pci)
+        for port in stdout stderr status; do
+                MACHINE+=(-chardev "file,id=$port,path=$RUN_DIR/$port"
+                        -device "virtserialport,chardev=$port,name=testbed.$port")
+        done
+}
+
+# machine_initrd CPIO…: puts the initramfs together.
+machine_initrd() {
+        cat "$@" >"$RUN_DIR/initrd"
+}
+
+# machine_run TIMEOUT: starts MACHINE, copies what its script prints, and sets REPLY to the script's status. Where
+# there is none, says why and exits.
+machine_run() {
+        local timeout=$1 tails=() pause lines=() started=$SECONDS last status out=0 err=0 reason=
+        KEEP_RUN=yes
+        : >"$RUN_DIR/stdout"
+        : >"$RUN_DIR/stderr"
+        : >"$RUN_DIR/status"
+        # The machine dies with this script, however that happens.
+        setpriv --pdeathsig KILL "${MACHINE[@]}" -serial "file:$RUN_DIR/console.log" >"$RUN_DIR/qemu.log" 2>&1 </dev/null &
+        QEMU_PID=$!
+        tail -c +1 -s 0.1 -f --pid=$QEMU_PID "$RUN_DIR/stdout" &
+        tails+=($!)
+        tail -c +1 -s 0.1 -f --pid=$QEMU_PID "$RUN_DIR/stderr" >&2 &
+        tails+=($!)
+
+        # Reading from a pipe that nobody writes to is a pause without a process.
+        exec {pause}<> <(:)
+        while :; do
+                mapfile -t lines <"$RUN_DIR/status"
+                last=${lines[*]: -1}
+                case $last in
+                exit\ *)
+                        read -r _ status out err <<<"$last"
+                        [[ -z $err ]] || break
+                        ;;
+                failed\ *)
+                        reason=${last#failed }
+                        break
+                        ;;
+                esac
+                if ! kill -0 "$QEMU_PID" 2>/dev/null; then
+                        reason=$(machine_death)
+                        break
+                elif [[ ${#lines[@]} -eq 0 && $((SECONDS - started)) -ge $BOOT_TIMEOUT ]]; then
+                        reason="the machine was not up after $BOOT_TIMEOUT s"
+                        break
+                elif [[ ${#lines[@]} -gt 0 && $((SECONDS - ${script_started:=$SECONDS})) -ge $timeout ]]; then
+                        reason="the script has not ended after $timeout s"
+                        break
+                fi
+                read -rt 0.1 -u "$pause" || true
+        done
+        # The bytes were handed over before the status was, but each port has a queue of its own.
+        while [[ -z $reason && $(stat -c %s "$RUN_DIR/stdout") -lt $out || $(stat -c %s "$RUN_DIR/stderr") -lt $err ]]; do
+                kill -0 "$QEMU_PID" 2>/dev/null || die "output of the script was lost"
+                read -rt 0.05 -u "$pause" || true
+        done
+        exec {pause}>&-
+        machine_stop
+        wait "${tails[@]}" 2>/dev/null || true
+        [[ -z $reason ]] || die "$reason (console: $RUN_DIR/console.log)"
+        KEEP_RUN=no
+        REPLY=$status
+}
+
+# machine_death: prints why QEMU is gone.
+machine_death() {
+        local line
+        line=$(grep -aom 1 'Kernel panic - [[:print:]]*' "$RUN_DIR/console.log") ||
+                line=$(grep -m 1 . "$RUN_DIR/qemu.log") ||
+                line="nothing is said about why"
+        echo "the machine went down before the script ended: $line"
+}

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# The project as its package would install it: a copy of its files, the build of that copy, its modules for a kernel,
+# and all of it as one layer of the machine's file system.
+
+# meson_options KIND: prints what a build of KIND is configured with, or fails.
+meson_options() {
+        local common='--prefix=/usr --sysconfdir=/etc --localstatedir=/var --buildtype=debugoptimized -Dwerror=true'
+        case $1 in
+        release) echo "$common" ;;
+        hooks) echo "$common -Dtest_hooks=true" ;;
+        sanitize) echo "$common -Dtest_hooks=true -Db_sanitize=address,undefined -Db_lundef=false" ;;
+        *) return 1 ;;
+        esac
+}
+
+# project_files: prints the files the project is built from, each ended by NUL. What only the testbed reads (itself,
+# and the scripts that run in the machine) is not among them.
+project_files() {
+        local list=(git -c 'safe.directory=*' ls-files -z -co --exclude-standard)
+        cd "$PROJECT_DIR" || return
+        "${list[@]}" >/dev/null 2>&1 || list=(find . -name .git -prune -o -type f -printf '%P\0')
+        "${list[@]}" | { grep -zvE '^(\.ci/|tests/(testbed|testbed\.d/|(vm|bench)/[^/]*\.(py|sh)$))' || true; } |
+                LC_ALL=C sort -zu | while IFS= read -r -d '' file; do
+                [[ ! -f $file ]] || printf '%s\0' "$file"
+        done
+}
+
+# hash_folder FOLDER [PART…]: names what is in FOLDER, or in those of the PARTs that are there.
+hash_folder() {
+        local folder=$1
+        shift
+        (cd "$folder" && { find "${@:-.}" -type f -print0 2>/dev/null || true; } | LC_ALL=C sort -z | xargs -0r sha256sum --) |
+                sha256sum | cut -c 1-24
+}
+
+# project_source: sets REPLY to a copy of the project's files, which nobody changes any more.
+project_source() {
+        local copy=$CACHE/tmp/source.$BASHPID try
+        for try in 1 2 3; do
+                rm -rf "$copy"
+                mkdir -p "$copy" "$CACHE/source"
+                # A file may vanish while it is copied.
+                if project_files | (cd "$PROJECT_DIR" && xargs -0r cp -p --parents -t "$copy"); then
+                        break
+                fi
+                [[ $try -lt 3 ]] || die "cannot copy the project's files"
+        done
+        REPLY=$CACHE/source/$(hash_folder "$copy")
+        mv -T "$copy" "$REPLY" 2>/dev/null || rm -rf "$copy"
+        touch "$REPLY"
+}
+
+# project_build KIND SOURCE: sets REPLY to a build of SOURCE: the build folder as build/, what it installs as root/.
+project_build() {
+        local kind=$1 source=$2 options tree
+        options=$(meson_options "$kind") || die "there is no build '$kind' (there are: release, sanitize, hooks)"
+        build_tree
+        tree=$REPLY
+        cache_make build "$kind-$(hash_text 1 "$source" "$tree" "$options")" "the project ($kind)" \
+                project_build_make "$tree" "$source" "$options"
+}
+
+project_build_make() {
+        local dir=$1 tree=$2 source=$3 options=$4
+        mkdir -p "$dir/root" "$CACHE/ccache"
+        [[ -e $source/meson.build ]] || return 0
+        in_build_tree "$tree" "$source" "$dir" sh -euc '
+                export CCACHE_DIR=/cache DESTDIR=/work/root
+                meson setup /work/build /src '"$options"'
+                meson compile -C /work/build
+                meson install -C /work/build --no-rebuild
+        '
+}
+
+# in_build_tree TREE SOURCE DIR COMMAND…: runs COMMAND in the build tree with SOURCE as /src (read-only) and DIR as
+# /work, always the same paths, so that ccache finds what it has seen.
+in_build_tree() {
+        local tree=$1 source=$2 dir=$3
+        shift 3
+        mkdir -p "$CACHE/ccache"
+        in_tree "$tree" --bind "$source:/src:ro" --bind "$dir:/work" --bind "$CACHE/ccache:/cache" -- "$@"
+}
+
+# project_modules KERNEL-NAME KERNEL SOURCE: sets REPLY to the modules for that kernel: the project's own in own/, those
+# that only tests want in test/.
+project_modules() {
+        local name=$1 kernel=$2 source=$3
+        build_tree
+        cache_make modules "$name-$(hash_text 1 "$kernel" "$REPLY" "$(kernel_own_modules "$name")" \
+                "$(hash_folder "$source" module tests/modules)")" "the modules for the kernel '$name'" \
+                project_modules_make "$REPLY" "$source" "$kernel" "$(kernel_own_modules "$name")"
+}
+
+project_modules_make() {
+        local dir=$1 tree=$2 source=$3 kernel=$4 wanted=$5 folder
+        mkdir -p "$dir"/{own,test,src/module,src/tests}
+        [[ -n $wanted ]] || return 0
+        for folder in module tests/modules; do
+                [[ -e $source/$folder/Makefile ]] || continue
+                cp -rT "$source/$folder" "$dir/src/$folder"
+                in_build_tree "$tree" "$source" "$dir" make -C "/work/src/$folder" KDIR="$(kernel_build_folder "$kernel")"
+        done
+        find "$dir/src/module" -name "$wanted.ko" -exec cp {} "$dir/own/" \;
+        find "$dir/src/tests" -name '*.ko' -exec cp {} "$dir/test/" \;
+        rm -rf "$dir/src"
+}
+
+# project_overlay KIND KERNEL-NAME: sets REPLY to the layer with the project in it, as root/ and as overlay.cpio.
+# Sets KERNEL, RUN_TREE, SOURCE and BUILD on the way.
+project_overlay() {
+        local kind=$1 name=$2 modules
+        kernel "$name"
+        KERNEL=$REPLY
+        run_tree
+        RUN_TREE=$REPLY
+        project_source
+        SOURCE=$REPLY
+        project_build "$kind" "$SOURCE"
+        BUILD=$REPLY
+        project_modules "$name" "$KERNEL" "$SOURCE"
+        modules=$REPLY
+        cache_make overlay "$kind-$name-$(hash_text 1 "$BUILD" "$modules" "$KERNEL" "$RUN_TREE")" \
+                "the machine's files ($kind, $name)" project_overlay_make "$BUILD" "$modules" "$KERNEL" "$RUN_TREE"
+        cache_prune source 10
+        cache_prune build 10
+        cache_prune modules 10
+        cache_prune overlay 10
+}
+
+project_overlay_make() {
+        local dir=$1 root=$1/root build=$2 modules=$3 kernel=$4 run_tree=$5 release
+        release=$(<"$kernel/release")
+        cp -aT "$build/root" "$root"
+        if compgen -G "$modules/own/*.ko" >/dev/null; then
+                mkdir -p "$root/usr/lib/modules/$release/updates/dmaheapd"
+                cp "$modules"/own/*.ko "$root/usr/lib/modules/$release/updates/dmaheapd/"
+                overlay_depmod "$dir" "$kernel" "$run_tree" "$release"
+        fi
+        if compgen -G "$modules/test/*.ko" >/dev/null; then
+                mkdir -p "$root/usr/lib/dmaheapd/test-modules"
+                cp "$modules"/test/*.ko "$root/usr/lib/dmaheapd/test-modules/"
+        fi
+        overlay_accounts "$root" "$run_tree"
+        make_cpio "$root" "$dir/overlay.cpio"
+}
+
+# overlay_depmod DIR KERNEL RUN-TREE RELEASE: brings the lists of modules of DIR/root up to date.
+overlay_depmod() {
+        local dir=$1 kernel=$2 run_tree=$3 release=$4
+        cp -aT "$kernel/modules" "$dir/merged"
+        cp -aT "$dir/root/usr/lib/modules" "$dir/merged/usr/lib/modules"
+        depmod_in "$run_tree" "$dir/merged" "$release"
+        cp "$dir/merged/usr/lib/modules/$release"/modules.* "$dir/root/usr/lib/modules/$release/"
+        rm -rf "$dir/merged"
+}
+
+# overlay_accounts ROOT RUN-TREE: the users and groups of the project's sysusers.d, and the members of its group. While
+# the project brings no such file, the group is made all the same.
+overlay_accounts() {
+        local root=$1 run_tree=$2
+        mkdir -p "$root/etc" "$root/usr/lib/sysusers.d"
+        cp -p "$run_tree"/tree/etc/{passwd,group,shadow,gshadow} "$root/etc/"
+        in_tree "$run_tree/tree" --bind "$root:/mnt" -- systemd-sysusers --root=/mnt
+        in_tree "$run_tree/tree" --bind "$root:/mnt" -- systemd-sysusers --root=/mnt --inline 'g dmaheap -' \
+                'm user1 dmaheap' 'm user2 dmaheap'
+        rm -f "$root"/etc/{passwd,group,shadow,gshadow}- "$root/etc/.pwd.lock"
+}
