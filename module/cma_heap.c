@@ -7,12 +7,18 @@
  * and a heap under the area's own name besides ("reserved", "linux,cma",
  * whatever the device tree said); the other areas go by their names.
  *
+ * With dma_heap.mem_accounting, buffers are charged to the dmem controller: to the
+ * cgroup of the task that allocates, in a region named for the heap. An area that
+ * is two heaps is two regions, and a buffer is charged in both, whichever name it
+ * was allocated by: a limit that another name gets around would be none.
+ *
  * There is no module_exit(): a heap cannot be taken away from those who have
  * its device open, so the module stays.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/cgroup_dmem.h>
 #include <linux/cma.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
@@ -30,12 +36,22 @@
 
 #define DEFAULT_CMA_NAME	"default_cma_region"
 
+/* The names that an area is known by, at most: default_cma_region and its own. */
+#define CMA_HEAP_MAX_NAMES	2
+
 /**
- * struct cma_heap - a heap
- * @cma:	the area it allocates from
+ * struct cma_heap - a CMA area as a heap, or as two of them
+ * @cma:	the area
+ * @names:	of the heaps
+ * @regions:	of the dmem controller, for each name; NULL where the kernel was
+ *		built without that controller
+ * @n_names:	how many
  */
 struct cma_heap {
 	struct cma *cma;
+	const char *names[CMA_HEAP_MAX_NAMES];
+	struct dmem_cgroup_region *regions[CMA_HEAP_MAX_NAMES];
+	unsigned int n_names;
 };
 
 /**
@@ -43,12 +59,44 @@ struct cma_heap {
  * @base:	the part that every heap's buffers have
  * @cma:	the area
  * @pages:	the first of its pages
+ * @pools:	what it is charged to, in each of the area's regions; NULL where
+ *		it is not charged
  */
 struct cma_heap_buffer {
 	struct heap_buffer base;
 	struct cma *cma;
 	struct page *pages;
+	struct dmem_cgroup_pool_state *pools[CMA_HEAP_MAX_NAMES];
 };
+
+static void cma_heap_uncharge(struct cma_heap_buffer *buffer)
+{
+	unsigned int i;
+
+	for (i = 0; i < CMA_HEAP_MAX_NAMES; i++)
+		dmem_cgroup_uncharge(buffer->pools[i], buffer->base.size);
+}
+
+static int cma_heap_charge(struct cma_heap *heap, struct cma_heap_buffer *buffer)
+{
+	unsigned int i;
+	int err;
+
+	if (!mem_accounting)
+		return 0;
+
+	for (i = 0; i < heap->n_names; i++) {
+		err = dmem_cgroup_try_charge(heap->regions[i], buffer->base.size,
+					     &buffer->pools[i], NULL);
+		if (err) {
+			cma_heap_uncharge(buffer);
+			/* EAGAIN is a limit, and trying again is no use. */
+			return err == -EAGAIN ? -ENOMEM : err;
+		}
+	}
+
+	return 0;
+}
 
 static void cma_heap_buffer_release(struct heap_buffer *base)
 {
@@ -57,6 +105,7 @@ static void cma_heap_buffer_release(struct heap_buffer *base)
 
 	sg_free_table(&base->memory);
 	cma_release(buffer->cma, buffer->pages, base->size >> PAGE_SHIFT);
+	cma_heap_uncharge(buffer);
 	kfree(buffer);
 }
 
@@ -113,11 +162,15 @@ static struct dma_buf *cma_heap_allocate(struct dma_heap *heap,
 	buffer->base.size = size;
 	buffer->cma = cma_heap->cma;
 
+	err = cma_heap_charge(cma_heap, buffer);
+	if (err)
+		goto err_free;
+
 	/* A full area is an everyday error, not one for the log. */
 	buffer->pages = cma_alloc(buffer->cma, n_pages, align, true);
 	if (!buffer->pages) {
 		err = fatal_signal_pending(current) ? -EINTR : -ENOMEM;
-		goto err_free;
+		goto err_uncharge;
 	}
 
 	err = cma_heap_zero(buffer->pages, n_pages);
@@ -140,6 +193,8 @@ err_free_table:
 	sg_free_table(&buffer->base.memory);
 err_release:
 	cma_release(buffer->cma, buffer->pages, n_pages);
+err_uncharge:
+	cma_heap_uncharge(buffer);
 err_free:
 	kfree(buffer);
 	return ERR_PTR(err);
@@ -149,63 +204,138 @@ static const struct dma_heap_ops cma_heap_ops = {
 	.allocate = cma_heap_allocate,
 };
 
-static int __init cma_heap_add(struct cma *cma, const char *name)
+/*
+ * A limit of the dmem controller does not depend on the region's size, which only
+ * tells administrators what there is to share. The size of an area is not for
+ * modules to know; the whole of memory is no less true than 0 would be, and 0 is
+ * not accepted.
+ */
+static u64 __init cma_heap_region_size(struct cma *cma)
 {
-	struct dma_heap_export_info exp_info = {
-		.name = name,
-		.ops = &cma_heap_ops,
-	};
-	struct cma_heap *cma_heap;
-	struct dma_heap *heap;
+#ifdef MODULE
+	return (u64)totalram_pages() << PAGE_SHIFT;
+#else
+	return cma_get_size(cma);
+#endif
+}
 
-	cma_heap = kzalloc_obj(*cma_heap);
-	if (!cma_heap)
-		return -ENOMEM;
+static int __init cma_heap_register_region(struct cma_heap *heap, unsigned int i)
+{
+	struct dmem_cgroup_region *region;
+	u64 size = cma_heap_region_size(heap->cma);
 
-	cma_heap->cma = cma;
-	exp_info.priv = cma_heap;
+#ifdef DMEM_CGROUP_INIT
+	region = dmem_cgroup_register_region(&(struct dmem_cgroup_init){
+						     .size = size,
+					     }, "%s", heap->names[i]);
+#else
+	region = dmem_cgroup_register_region(size, "%s", heap->names[i]);
+#endif
+	if (IS_ERR(region))
+		return PTR_ERR(region);
 
-	heap = dma_heap_add(&exp_info);
-	if (IS_ERR(heap)) {
-		pr_err("cannot add the heap %s: %pe\n", name, heap);
-		kfree(cma_heap);
-		return PTR_ERR(heap);
+	heap->regions[i] = region;
+	return 0;
+}
+
+static void __init cma_heap_free(struct cma_heap *heap)
+{
+	unsigned int i;
+
+	for (i = 0; i < heap->n_names; i++)
+		dmem_cgroup_unregister_region(heap->regions[i]);
+	kfree(heap);
+}
+
+static struct cma_heap *__init cma_heap_new(struct cma *cma, bool is_default)
+{
+	struct cma_heap *heap;
+	unsigned int i;
+	int err;
+
+	heap = kzalloc_obj(*heap);
+	if (!heap)
+		return ERR_PTR(-ENOMEM);
+
+	heap->cma = cma;
+	if (is_default)
+		heap->names[heap->n_names++] = DEFAULT_CMA_NAME;
+	if (!is_default || strcmp(cma_get_name(cma), DEFAULT_CMA_NAME))
+		heap->names[heap->n_names++] = cma_get_name(cma);
+
+	for (i = 0; i < heap->n_names; i++) {
+		err = cma_heap_register_region(heap, i);
+		if (err) {
+			cma_heap_free(heap);
+			return ERR_PTR(err);
+		}
 	}
 
-	return 0;
+	return heap;
+}
+
+/* Adds the heaps of one area; 0 if there is one at least. */
+static int __init cma_heap_add(struct cma *cma, bool is_default)
+{
+	struct cma_heap *cma_heap;
+	unsigned int i, n_added = 0;
+	int err = 0;
+
+	cma_heap = cma_heap_new(cma, is_default);
+	if (IS_ERR(cma_heap))
+		return PTR_ERR(cma_heap);
+
+	for (i = 0; i < cma_heap->n_names; i++) {
+		struct dma_heap_export_info exp_info = {
+			.name = cma_heap->names[i],
+			.ops = &cma_heap_ops,
+			.priv = cma_heap,
+		};
+		struct dma_heap *heap = dma_heap_add(&exp_info);
+
+		if (IS_ERR(heap)) {
+			pr_err("cannot add the heap %s: %pe\n",
+			       cma_heap->names[i], heap);
+			err = PTR_ERR(heap);
+		} else {
+			n_added++;
+		}
+	}
+
+	if (n_added > 0)
+		return 0;
+
+	cma_heap_free(cma_heap);
+	return err;
 }
 
 static int __init cma_heap_init(void)
 {
-	struct cma *default_cma = dev_get_cma_area(NULL);
-	struct cma *cma;
-	unsigned int i, n_heaps = 0;
+	struct cma *cma, *default_cma = dev_get_cma_area(NULL);
+	unsigned int i, n_areas = 0;
 	int err, ret = -ENODEV;
 
 	if (default_cma) {
-		err = cma_heap_add(default_cma, DEFAULT_CMA_NAME);
+		err = cma_heap_add(default_cma, true);
 		if (err)
 			ret = err;
 		else
-			n_heaps++;
-
-		if (strcmp(cma_get_name(default_cma), DEFAULT_CMA_NAME) &&
-		    !cma_heap_add(default_cma, cma_get_name(default_cma)))
-			n_heaps++;
+			n_areas++;
 	}
 
 	for (i = 0; (cma = dma_contiguous_get_area_by_idx(i)); i++) {
 		if (cma == default_cma)
 			continue;
-		err = cma_heap_add(cma, cma_get_name(cma));
+
+		err = cma_heap_add(cma, false);
 		if (err)
 			ret = err;
 		else
-			n_heaps++;
+			n_areas++;
 	}
 
 	/* Heaps cannot be removed: with one of them there, the module stays. */
-	return n_heaps > 0 ? 0 : ret;
+	return n_areas > 0 ? 0 : ret;
 }
 module_init(cma_heap_init);
 

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A bus on which each CMA area that heaps can serve is a device, named as the
+ * area is.
+ *
+ * The kernel shows its areas under /sys/kernel/mm/cma, huge pages' and crash
+ * kernels' among them, but tells nobody of them. A device has a uevent, so that
+ * udev can act on an area when the machine boots, with no need to know what the
+ * platform calls it:
+ *
+ *	SUBSYSTEM=cma_region
+ *	CMA_REGION_NAME=reserved
+ *	CMA_REGION_DEFAULT=1
+ *	MODALIAS=cma-region:reserved
+ *
+ * There are no drivers for this bus. Nothing bears an alias for MODALIAS either,
+ * unless an administrator writes one: whether a heap is wanted is for user space
+ * to say.
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/cma.h>
+#include <linux/device.h>
+#include <linux/device/bus.h>
+#include <linux/dma-map-ops.h>
+#include <linux/err.h>
+#include <linux/init.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/sysfs.h>
+
+/**
+ * struct cma_region - an area as a device
+ * @dev:	the device
+ * @cma:	the area
+ */
+struct cma_region {
+	struct device dev;
+	struct cma *cma;
+};
+
+static const char *cma_region_get_name(const struct device *dev)
+{
+	return cma_get_name(container_of(dev, struct cma_region, dev)->cma);
+}
+
+/* Whether devices that were given no area of their own get theirs from it. */
+static bool cma_region_is_default(const struct device *dev)
+{
+	return container_of(dev, struct cma_region, dev)->cma ==
+	       dev_get_cma_area(NULL);
+}
+
+static ssize_t name_show(struct device *dev, struct device_attribute *attr,
+			 char *buf)
+{
+	return sysfs_emit(buf, "%s\n", cma_region_get_name(dev));
+}
+static DEVICE_ATTR_RO(name);
+
+static ssize_t default_show(struct device *dev, struct device_attribute *attr,
+			    char *buf)
+{
+	return sysfs_emit(buf, "%d\n", cma_region_is_default(dev));
+}
+static DEVICE_ATTR_RO(default);
+
+static ssize_t modalias_show(struct device *dev, struct device_attribute *attr,
+			     char *buf)
+{
+	return sysfs_emit(buf, "cma-region:%s\n", cma_region_get_name(dev));
+}
+static DEVICE_ATTR_RO(modalias);
+
+static struct attribute *cma_region_attrs[] = {
+	&dev_attr_name.attr,
+	&dev_attr_default.attr,
+	&dev_attr_modalias.attr,
+	NULL
+};
+ATTRIBUTE_GROUPS(cma_region);
+
+static int cma_region_uevent(const struct device *dev,
+			     struct kobj_uevent_env *env)
+{
+	const char *name = cma_region_get_name(dev);
+
+	return add_uevent_var(env, "CMA_REGION_NAME=%s", name) ?:
+	       add_uevent_var(env, "CMA_REGION_DEFAULT=%d",
+			      cma_region_is_default(dev)) ?:
+	       add_uevent_var(env, "MODALIAS=cma-region:%s", name);
+}
+
+static const struct bus_type cma_region_bus = {
+	.name = "cma_region",
+	.dev_groups = cma_region_groups,
+	.uevent = cma_region_uevent,
+};
+
+static void cma_region_release(struct device *dev)
+{
+	kfree(container_of(dev, struct cma_region, dev));
+}
+
+static int cma_region_add(struct cma *cma)
+{
+	struct cma_region *region;
+	struct device *other;
+	int err;
+
+	/* Nothing but custom keeps two nodes of a device tree apart by name. */
+	other = bus_find_device_by_name(&cma_region_bus, NULL, cma_get_name(cma));
+	if (other) {
+		pr_warn("there are two regions %s\n", cma_get_name(cma));
+		put_device(other);
+		return 0;
+	}
+
+	region = kzalloc_obj(*region);
+	if (!region)
+		return -ENOMEM;
+
+	region->cma = cma;
+	region->dev.bus = &cma_region_bus;
+	region->dev.release = cma_region_release;
+	device_initialize(&region->dev);
+
+	err = dev_set_name(&region->dev, "%s", cma_get_name(cma)) ?:
+	      device_add(&region->dev);
+	if (err) {
+		pr_err("cannot add %s: %d\n", cma_get_name(cma), err);
+		put_device(&region->dev);
+	}
+
+	return err;
+}
+
+static int cma_region_remove(struct device *dev, void *data)
+{
+	device_unregister(dev);
+	return 0;
+}
+
+static void cma_region_remove_all(void)
+{
+	bus_for_each_dev(&cma_region_bus, NULL, NULL, cma_region_remove);
+	bus_unregister(&cma_region_bus);
+}
+
+static int __init cma_region_init(void)
+{
+	struct cma *cma, *default_cma = dev_get_cma_area(NULL);
+	unsigned int i;
+	int err;
+
+	err = bus_register(&cma_region_bus);
+	if (err)
+		return err;
+
+	if (default_cma)
+		err = cma_region_add(default_cma);
+
+	for (i = 0; !err && (cma = dma_contiguous_get_area_by_idx(i)); i++)
+		if (cma != default_cma)
+			err = cma_region_add(cma);
+
+	if (err)
+		cma_region_remove_all();
+
+	return err;
+}
+module_init(cma_region_init);
+
+static void __exit cma_region_exit(void)
+{
+	cma_region_remove_all();
+}
+module_exit(cma_region_exit);
+
+MODULE_DESCRIPTION("Bus of the CMA areas that dma-buf heaps can serve");
+MODULE_LICENSE("GPL");

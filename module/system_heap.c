@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The dma-buf heap of ordinary memory, for kernels that were built without one.
+ *
+ * Large pages come first: a device with an IOMMU maps them with fewer entries,
+ * one without can do with fewer descriptors. But they are a gift and nothing is
+ * moved or reclaimed for them; only for single pages does the allocator make an
+ * effort, and an effort is all it makes. A buffer that cannot be had is an error
+ * for the one who asked, never a reason to kill somebody, neither of the whole
+ * system nor, with dma_heap.mem_accounting, of the caller's memory cgroup.
+ *
+ * There is no module_exit(): a heap cannot be taken away from those who have
+ * its device open, so the module stays.
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/dma-buf.h>
+#include <linux/dma-heap.h>
+#include <linux/err.h>
+#include <linux/gfp.h>
+#include <linux/init.h>
+#include <linux/list.h>
+#include <linux/log2.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/scatterlist.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "heap_buffer.h"
+
+/* What a PMD maps; a device gains nothing from more. */
+#define SYSTEM_HEAP_MAX_ORDER	min(PMD_SHIFT - PAGE_SHIFT, MAX_PAGE_ORDER)
+
+/*
+ * Exporting a buffer takes an inode, a file and the like, which the kernel
+ * charges to the same memory cgroup, and for them it does wake the OOM killer.
+ * This much is kept free for them.
+ */
+#define SYSTEM_HEAP_SPARE_ORDER	1
+
+static gfp_t system_heap_gfp(unsigned int order)
+{
+	gfp_t gfp = GFP_HIGHUSER | __GFP_ZERO | __GFP_COMP | __GFP_NOWARN;
+
+	if (order > 0)
+		gfp &= ~__GFP_RECLAIM;
+	else
+		gfp |= __GFP_RETRY_MAYFAIL;	/* and no OOM killer */
+
+	if (mem_accounting)
+		gfp |= __GFP_ACCOUNT;
+
+	return gfp;
+}
+
+/*
+ * Fills @pages, linked by their lru, with @n_pages pages. What was allocated
+ * before an error is there too, and the caller's to free.
+ *
+ * Once an order has failed it is not tried again: the next of it would have to
+ * be searched for just as long.
+ */
+static int system_heap_alloc_pages(struct list_head *pages,
+				   unsigned long n_pages,
+				   unsigned int *ret_n_runs)
+{
+	unsigned int order = SYSTEM_HEAP_MAX_ORDER;
+	unsigned int n_runs = 0;
+
+	while (n_pages > 0) {
+		struct page *page;
+
+		/* Half a gigabyte takes a while; who is killed goes now. */
+		if (fatal_signal_pending(current))
+			return -EINTR;
+
+		order = min_t(unsigned int, order, ilog2(n_pages));
+		page = alloc_pages(system_heap_gfp(order), order);
+		if (page) {
+			list_add_tail(&page->lru, pages);
+			n_pages -= 1UL << order;
+			n_runs++;
+		} else if (order > 0) {
+			order--;
+		} else {
+			return -ENOMEM;
+		}
+
+		cond_resched();
+	}
+
+	*ret_n_runs = n_runs;
+	return 0;
+}
+
+static void system_heap_free_pages(struct list_head *pages)
+{
+	struct page *page, *next;
+
+	list_for_each_entry_safe(page, next, pages, lru) {
+		list_del(&page->lru);
+		__free_pages(page, compound_order(page));
+	}
+}
+
+/* Moves the pages from the list into a table. */
+static int system_heap_set_memory(struct heap_buffer *buffer,
+				  struct list_head *pages, unsigned int n_runs)
+{
+	struct page *page, *next;
+	struct scatterlist *sg;
+	int err;
+
+	err = sg_alloc_table(&buffer->memory, n_runs, GFP_KERNEL);
+	if (err)
+		return err;
+
+	sg = buffer->memory.sgl;
+	list_for_each_entry_safe(page, next, pages, lru) {
+		list_del(&page->lru);
+		sg_set_page(sg, page, page_size(page), 0);
+		sg = sg_next(sg);
+	}
+
+	return 0;
+}
+
+static void system_heap_free_memory(struct heap_buffer *buffer)
+{
+	struct scatterlist *sg;
+	unsigned int i;
+
+	for_each_sgtable_sg(&buffer->memory, sg, i) {
+		struct page *page = sg_page(sg);
+
+		__free_pages(page, compound_order(page));
+		cond_resched();
+	}
+	sg_free_table(&buffer->memory);
+}
+
+static void system_heap_buffer_release(struct heap_buffer *buffer)
+{
+	system_heap_free_memory(buffer);
+	kfree(buffer);
+}
+
+static const struct heap_buffer_ops system_heap_buffer_ops = {
+	.owner = THIS_MODULE,
+	.release = system_heap_buffer_release,
+};
+
+/* Makes sure that the caller's memory cgroup can take the rest, too. */
+static int system_heap_probe_spare(void)
+{
+	struct page *page;
+
+	if (!mem_accounting)
+		return 0;
+
+	page = alloc_pages(system_heap_gfp(0) & ~__GFP_ZERO,
+			   SYSTEM_HEAP_SPARE_ORDER);
+	if (!page)
+		return -ENOMEM;
+
+	__free_pages(page, SYSTEM_HEAP_SPARE_ORDER);
+	return 0;
+}
+
+static struct dma_buf *system_heap_allocate(struct dma_heap *heap,
+					    unsigned long len, u32 fd_flags,
+					    u64 heap_flags)
+{
+	unsigned long n_pages = PAGE_ALIGN(len) >> PAGE_SHIFT;
+	struct heap_buffer *buffer;
+	struct dma_buf *dmabuf;
+	unsigned int n_runs;
+	LIST_HEAD(pages);
+	int err;
+
+	/* What can never succeed need not cost everybody their page cache. */
+	if (n_pages > totalram_pages())
+		return ERR_PTR(-ENOMEM);
+
+	buffer = kzalloc_obj(*buffer);
+	if (!buffer)
+		return ERR_PTR(-ENOMEM);
+
+	buffer->ops = &system_heap_buffer_ops;
+	buffer->size = n_pages << PAGE_SHIFT;
+
+	err = system_heap_alloc_pages(&pages, n_pages, &n_runs);
+	if (err)
+		goto err_free_pages;
+
+	err = system_heap_set_memory(buffer, &pages, n_runs);
+	if (err)
+		goto err_free_pages;
+
+	err = system_heap_probe_spare();
+	if (err)
+		goto err_release;
+
+	dmabuf = heap_buffer_export(buffer, heap, fd_flags);
+	if (IS_ERR(dmabuf)) {
+		err = PTR_ERR(dmabuf);
+		goto err_release;
+	}
+
+	return dmabuf;
+
+err_free_pages:
+	system_heap_free_pages(&pages);
+	kfree(buffer);
+	return ERR_PTR(err);
+err_release:
+	system_heap_buffer_release(buffer);
+	return ERR_PTR(err);
+}
+
+static const struct dma_heap_ops system_heap_ops = {
+	.allocate = system_heap_allocate,
+};
+
+static int __init system_heap_init(void)
+{
+	static const struct dma_heap_export_info exp_info = {
+		.name = "system",
+		.ops = &system_heap_ops,
+	};
+	struct dma_heap *heap;
+
+	heap = dma_heap_add(&exp_info);
+	if (IS_ERR(heap))
+		pr_err("cannot add the heap: %pe\n", heap);
+
+	return PTR_ERR_OR_ZERO(heap);
+}
+module_init(system_heap_init);
+
+MODULE_DESCRIPTION("dma-buf heap of system memory");
+MODULE_LICENSE("GPL");
+MODULE_ALIAS("dma-heap:system");
+MODULE_IMPORT_NS("DMA_BUF");
+MODULE_IMPORT_NS("DMA_BUF_HEAP");
+MODULE_IMPORT_NS("HEAP_BUFFER");
