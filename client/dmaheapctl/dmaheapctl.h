@@ -34,6 +34,11 @@ typedef int (*VerbFunction)(Options *o, int argc, char *argv[]);
 
 int verb_list(Options *o, int argc, char *argv[]);
 int verb_allocate(Options *o, int argc, char *argv[]);
+int verb_usage(Options *o, int argc, char *argv[]);
+int verb_clients(Options *o, int argc, char *argv[]);
+int verb_buffers(Options *o, int argc, char *argv[]);
+int verb_monitor(Options *o, int argc, char *argv[]);
+int verb_top(Options *o, int argc, char *argv[]);
 
 /* The options every verb takes: in its table after its own, and in its switch as 'default'. */
 enum {

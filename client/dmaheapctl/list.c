@@ -2,10 +2,10 @@
 
 #include "dmaheapctl.h"
 #include "format.h"
-#include "heaps.h"
 #include "table.h"
+#include "views.h"
 
-static const char *state_name(DmaHeapState state) {
+const char *state_name(DmaHeapState state) {
         switch (state) {
         case DMAHEAP_STATE_READY:
                 return "ready";

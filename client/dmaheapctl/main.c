@@ -6,79 +6,7 @@
 
 #include "dmaheapctl.h"
 #include "format.h"
-
-typedef struct Verb {
-        const char *name;
-        VerbFunction function;
-        const char *arguments;
-        const char *summary;
-        const char *help; /* all of `dmaheapctl VERB --help` below its first line */
-} Verb;
-
-#define COMMON_HELP                                                                                        \
-        "  --json=pretty|short  print the parameters of the daemon's reply, unchanged\n"                   \
-        "  --bytes              print sizes as plain numbers of bytes\n"                                   \
-        "  --timeout=TIME       how long to wait for an answer: 30, 500ms, 2min, infinity (45s)\n"         \
-        "  --address=PATH       the daemon's socket (" DMAHEAP_ADDRESS ")\n"
-
-static const Verb verbs[] = {
-        { "list", verb_list, "", "the heaps there are, and those that could be loaded",
-          "Shows every heap that exists under /dev/dma_heap, and every one that a kernel module would\n"
-          "provide ('loadable': the first allocation loads it), with what it is good for, how big it is if\n"
-          "it is bounded, how much of it is in use, and who charges a client's cgroup for its memory.\n"
-          "\n"
-          "Options:\n"
-          COMMON_HELP
-          "\n"
-          "Example:\n"
-          "  dmaheapctl list --json=short | jq -r '.heaps[] | select(.state == \"ready\") | .name'\n" },
-        { "allocate", verb_allocate, "[OPTIONS] SIZE [-- COMMAND ...]", "allocate buffers, and run a command that uses them",
-          "Allocates dma-bufs of SIZE bytes each (K, M, G, T allowed: 8M), all of them or none.\n"
-          "With a COMMAND, runs it with the buffers as file descriptors 3, 4, ...; LISTEN_FDS says how many\n"
-          "there are. Without one, says what was received, a line for each buffer, and gives it back.\n"
-          "\n"
-          "Options:\n"
-          "  --role=ROLE          what the memory is for: system (the default), contiguous, protected\n"
-          "  --heap=NAME          the heap itself, as `dmaheapctl list` names it\n"
-          "  -n, --count=N        how many buffers (1)\n"
-          "  --read-only          the command cannot map them for writing\n"
-          "  --label=TEXT         name them, so that they can be told apart in the kernel's lists\n"
-          COMMON_HELP
-          "\n"
-          "Examples:\n"
-          "  dmaheapctl allocate 8M\n"
-          "  dmaheapctl allocate --role=contiguous --count=4 8M -- camera-test --fds=3,4,5,6\n"
-          "  dmaheapctl allocate 1M -- sh -c 'cat /proc/self/fdinfo/3'\n"
-          "\n"
-          "The exit status is COMMAND's, or 126 or 127 if it could not be run.\n" },
-};
-
-static const Verb *verb_find(const char *name) {
-        for (size_t i = 0; i < ELEMENTS_OF(verbs); i++)
-                if (strcmp(verbs[i].name, name) == 0)
-                        return verbs + i;
-        return NULL;
-}
-
-static void print_help(void) {
-        (void) printf("dmaheapctl [OPTIONS] COMMAND ...\n"
-                      "\n"
-                      "Allocates dma-bufs from dmaheapd, and shows what there is.\n"
-                      "\n"
-                      "Commands:\n");
-        for (size_t i = 0; i < ELEMENTS_OF(verbs); i++)
-                (void) printf("  %-20s %s\n", verbs[i].name, verbs[i].summary);
-        (void) printf("\n"
-                      "Options, for every command:\n"
-                      "  -h, --help           this, or after a command, what it does and takes\n"
-                      "  --version            the version\n"
-                      COMMON_HELP
-                      "\n"
-                      "Exit status: 0 for success, 1 for an error of the daemon (its name is on standard error),\n"
-                      "2 for a wrong command line, 3 if there is no daemon to reach.\n"
-                      "\n"
-                      "See dmaheapctl(1) and dmaheapd(8).\n");
-}
+#include "help.h"
 
 int usage_error(const char *format, ...) {
         va_list ap;
@@ -97,7 +25,7 @@ int parse_common_option(Options *o, int option, const char *verb) {
         switch (option) {
         case 'h':
                 if (v)
-                        (void) printf("dmaheapctl %s%s%s\n\n%s", v->name, *v->arguments ? " " : "", v->arguments, v->help);
+                        print_verb_help(v);
                 else
                         print_help();
                 return 0;

@@ -84,6 +84,17 @@ void table_add(Table *t, CellStyle style, const char *text) {
         t->n_cells++;
 }
 
+void table_add_used(Table *t, const char *text, uint64_t used, uint64_t limit) {
+        CellStyle style = CELL_PLAIN;
+
+        /* No multiplication that could overflow: limits of 2^63 exist. */
+        if (limit != UINT64_MAX && used >= limit - limit / 20)
+                style = CELL_BAD;
+        else if (limit != UINT64_MAX && used >= limit - limit / 4)
+                style = CELL_WARNING;
+        table_add(t, style, text);
+}
+
 Table *table_new(size_t n_columns, const char *const headings[]) {
         Table *t;
 

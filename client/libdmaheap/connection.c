@@ -24,6 +24,69 @@ uint64_t usec_add(uint64_t a, uint64_t b) {
         return __builtin_add_overflow(a, b, &sum) ? DMAHEAP_INFINITY : sum;
 }
 
+/* A flag and a condition rather than a mutex that is held all along: it takes a deadline on the monotonic clock, and race
+ * detectors understand it (of pthread_mutex_clocklock() not all do). */
+int connection_lock(DmaHeapConnection *c, uint64_t *ret_deadline) {
+        uint64_t deadline;
+        struct timespec ts;
+        int r = 0;
+
+        if (c->pid != getpid())
+                return -ECHILD;
+
+        deadline = usec_add(now_usec(), __atomic_load_n(&c->timeout_usec, __ATOMIC_RELAXED));
+        ts.tv_sec = (time_t) (deadline / USEC_PER_SEC);
+        ts.tv_nsec = (long) (deadline % USEC_PER_SEC * 1000);
+
+        (void) pthread_mutex_lock(&c->mutex);
+        while (c->busy && r != ETIMEDOUT)
+                r = deadline == DMAHEAP_INFINITY ? pthread_cond_wait(&c->idle, &c->mutex) :
+                                                   pthread_cond_timedwait(&c->idle, &c->mutex, &ts);
+        if (!c->busy) {
+                c->busy = true;
+                r = 0;
+        }
+        (void) pthread_mutex_unlock(&c->mutex);
+
+        *ret_deadline = deadline;
+        return -r;
+}
+
+void connection_unlock(DmaHeapConnection *c) {
+        (void) pthread_mutex_lock(&c->mutex);
+        c->busy = false;
+        (void) pthread_cond_signal(&c->idle);
+        (void) pthread_mutex_unlock(&c->mutex);
+}
+
+static int lock_init(DmaHeapConnection *c) {
+        pthread_condattr_t attr;
+        int r;
+
+        r = pthread_condattr_init(&attr);
+        if (r != 0)
+                return -r;
+        (void) pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+        r = pthread_cond_init(&c->idle, &attr);
+        (void) pthread_condattr_destroy(&attr);
+        if (r != 0)
+                return -r;
+
+        r = pthread_mutex_init(&c->mutex, NULL);
+        if (r != 0)
+                (void) pthread_cond_destroy(&c->idle);
+        return -r;
+}
+
+static void lock_done(DmaHeapConnection *c) {
+        /* In a child of fork() somebody else's thread may have been waiting, and destroying would wait for it. */
+        if (c->pid != getpid())
+                return;
+
+        (void) pthread_mutex_destroy(&c->mutex);
+        (void) pthread_cond_destroy(&c->idle);
+}
+
 int dmaheap_connection_new(const char *address, DmaHeapConnection **ret) {
         DmaHeapConnection *c;
         int r;
@@ -46,11 +109,11 @@ int dmaheap_connection_new(const char *address, DmaHeapConnection **ret) {
                 .timeout_usec = DMAHEAP_TIMEOUT_DEFAULT,
                 .epoll_fd = -EBADF,
         };
-        r = c->address ? pthread_mutex_init(&c->lock, NULL) : ENOMEM;
-        if (r != 0) {
+        r = c->address ? lock_init(c) : -ENOMEM;
+        if (r < 0) {
                 free(c->address);
                 free(c);
-                return -r;
+                return r;
         }
 
         *ret = c;
@@ -62,10 +125,10 @@ DmaHeapConnection *dmaheap_connection_free(DmaHeapConnection *c) {
                 return NULL;
 
         connection_forget_calls(c);
-        c->link = connection_drop_link(c, c->link);
-        c->subscription_link = connection_drop_link(c, c->subscription_link);
-        c->epoll_fd = fd_close(c->epoll_fd);
-        (void) pthread_mutex_destroy(&c->lock);
+        (void) connection_drop_link(c->link);
+        (void) connection_drop_link(c->subscription_link);
+        (void) fd_close(c->epoll_fd);
+        lock_done(c);
         free(c->address);
         free(c);
         return NULL;
@@ -77,31 +140,6 @@ int dmaheap_connection_set_timeout(DmaHeapConnection *c, uint64_t timeout_usec) 
 
         __atomic_store_n(&c->timeout_usec, timeout_usec, __ATOMIC_RELAXED);
         return 0;
-}
-
-int connection_lock(DmaHeapConnection *c, uint64_t *ret_deadline) {
-        uint64_t deadline;
-        struct timespec ts;
-        int r;
-
-        if (c->pid != getpid())
-                return -ECHILD;
-
-        deadline = usec_add(now_usec(), __atomic_load_n(&c->timeout_usec, __ATOMIC_RELAXED));
-        if (deadline == DMAHEAP_INFINITY)
-                r = pthread_mutex_lock(&c->lock);
-        else {
-                ts.tv_sec = (time_t) (deadline / USEC_PER_SEC);
-                ts.tv_nsec = (long) (deadline % USEC_PER_SEC * 1000);
-                r = pthread_mutex_clocklock(&c->lock, CLOCK_MONOTONIC, &ts);
-        }
-
-        *ret_deadline = deadline;
-        return -r;
-}
-
-void connection_unlock(DmaHeapConnection *c) {
-        (void) pthread_mutex_unlock(&c->lock);
 }
 
 /* ---- The socket ---------------------------------------------------------------------------------------------- */
@@ -170,8 +208,7 @@ bool link_is_alive(sd_varlink *link) {
         return n < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
-sd_varlink *connection_drop_link(DmaHeapConnection *c, sd_varlink *link) {
-        (void) c;
+sd_varlink *connection_drop_link(sd_varlink *link) {
         if (!link)
                 return NULL;
 
@@ -186,7 +223,7 @@ int connection_ensure_link(DmaHeapConnection *c, sd_varlink **link, bool wait, u
 
         if (*link && link_is_alive(*link))
                 return 0;
-        *link = connection_drop_link(c, *link);
+        *link = connection_drop_link(*link);
 
         r = socket_connect(c->address, wait, deadline, &fd, ret_error);
         if (r < 0)
@@ -281,7 +318,7 @@ static int call_locked(DmaHeapConnection *c, Method method, sd_json_variant *par
                 r = link_take_reply(c->link, method, reply, error_name, ret_reply, ret_error);
 
         if (r == -ECONNRESET || r == -ETIMEDOUT || r == -EPROTO || r == -EMFILE || r == -ENOMEM)
-                c->link = connection_drop_link(c, c->link);
+                c->link = connection_drop_link(c->link);
         return r;
 }
 

@@ -118,14 +118,17 @@ struct DmaHeapConnection {
         pid_t pid; /* of the process that made it; never changes */
         char *address;
 
-        pthread_mutex_t lock; /* all below */
-        uint64_t timeout_usec;
+        uint64_t timeout_usec; /* atomic */
+
+        pthread_mutex_t mutex; /* of the flag, held for moments only */
+        pthread_cond_t idle;
+        bool busy; /* the lock of all below: somebody is at it */
 
         sd_varlink *link; /* calls, one at a time */
         Call *calls;      /* begun and not answered; the first is in flight */
         Call *calls_tail;
 
-        sd_varlink *subscription_link; /* the fd-less stream has a socket of its own: see facts about sd-varlink and fds */
+        sd_varlink *subscription_link; /* the stream has a socket of its own: fds may go astray beside one */
         Call *subscription;            /* its handler, while subscribed */
 
         Call *done; /* answered, handler not yet called */
@@ -142,7 +145,7 @@ uint64_t usec_add(uint64_t a, uint64_t b);
 int connection_ensure_link(DmaHeapConnection *c, sd_varlink **link, bool wait, uint64_t deadline, DmaHeapError **ret_error);
 
 /* Forgets a link that is of no use any more. Returns NULL. */
-sd_varlink *connection_drop_link(DmaHeapConnection *c, sd_varlink *link);
+sd_varlink *connection_drop_link(sd_varlink *link);
 
 /* Takes the lock, waiting for it as long as a call may take; *ret_deadline is when a call made now has to be over. */
 int connection_lock(DmaHeapConnection *c, uint64_t *ret_deadline);
@@ -159,7 +162,7 @@ int link_take_reply(sd_varlink *link, Method method, sd_json_variant *parameters
 /* The parameters of an Allocate call. */
 int request_build(const DmaHeapRequest *request, sd_json_variant **ret, DmaHeapError **ret_error);
 
-/* ---- event.c ---- */
+/* ---- call.c ---- */
 
 /* Frees all calls without telling their handlers. */
 void connection_forget_calls(DmaHeapConnection *c);

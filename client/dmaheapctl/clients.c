@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+
+#include "dmaheapctl.h"
+#include "format.h"
+#include "table.h"
+#include "views.h"
+
+static int compare_clients(const void *a, const void *b) {
+        const DmaHeapClient *x = *(const DmaHeapClient *const *) a, *y = *(const DmaHeapClient *const *) b;
+
+        if (x->usage->bytes_used != y->usage->bytes_used)
+                return x->usage->bytes_used < y->usage->bytes_used ? 1 : -1;
+        return strcmp(x->cgroup, y->cgroup);
+}
+
+static void add_client(Table *t, const Options *o, const DmaHeapClient *c) {
+        const DmaHeapUsage *u = c->usage;
+        char buffer[FORMAT_MAX];
+
+        table_add(t, CELL_PLAIN, c->unit ?: c->cgroup);
+        table_add(t, CELL_PLAIN, format_count(c->uid, buffer));
+        table_add(t, CELL_PLAIN, format_count(c->user, buffer));
+        table_add(t, CELL_PLAIN, format_count(c->connections, buffer));
+        table_add_used(t, format_size(u->bytes_used, o->bytes, buffer), u->bytes_used, u->bytes_max);
+        table_add(t, CELL_PLAIN, format_size(u->bytes_max, o->bytes, buffer));
+        table_add_used(t, format_count(u->buffers_used, buffer), u->buffers_used, u->buffers_max);
+        table_add(t, CELL_PLAIN, format_count(u->buffers_max, buffer));
+}
+
+void print_clients(const Options *o, const DmaHeapReply *reply, size_t max_lines) {
+        static const char *const headings[] = { "CLIENT", ">UID", ">USER", ">CONNECTIONS", ">BYTES", ">LIMIT", ">BUFFERS", ">LIMIT" };
+        CLEANUP(table_freep) Table *t = table_new(ELEMENTS_OF(headings), headings);
+        CLEANUP_FREE const DmaHeapClient **sorted = NULL;
+        const DmaHeapClient *const *clients;
+        size_t n;
+
+        clients = dmaheap_reply_clients(reply, &n);
+        sorted = reallocarray(NULL, n + 1, sizeof(*sorted));
+        if (!sorted)
+                return;
+        for (size_t i = 0; i < n; i++)
+                sorted[i] = clients[i];
+        qsort(sorted, n, sizeof(*sorted), compare_clients);
+
+        for (size_t i = 0; i < n; i++)
+                add_client(t, o, sorted[i]);
+        table_print(t, stdout, colours_wanted(), max_lines);
+}
+
+int verb_clients(Options *o, int argc, char *argv[]) {
+        CLEANUP(connection_freep) DmaHeapConnection *c = NULL;
+        CLEANUP(reply_freep) DmaHeapReply *reply = NULL;
+        CLEANUP(error_freep) DmaHeapError *error = NULL;
+        int r;
+
+        r = parse_no_arguments(o, "clients", argc, argv);
+        if (r <= 0)
+                return r < 0 ? EXIT_USAGE : EXIT_OK;
+
+        r = make_connection(o, &c);
+        if (r != EXIT_OK)
+                return r;
+        r = dmaheap_list_clients(c, &reply, &error);
+        if (r < 0)
+                return report_error(r, error);
+
+        if (!print_json(o, reply))
+                print_clients(o, reply, 0);
+        return EXIT_OK;
+}

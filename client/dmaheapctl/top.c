@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/* dmaheapctl top: heaps and clients, again and again. */
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <termios.h>
+#include <time.h>
+
+#include "dmaheapctl.h"
+#include "format.h"
+#include "views.h"
+
+#define ALTERNATE_SCREEN "\033[?1049h\033[?25l"
+#define NORMAL_SCREEN "\033[?25h\033[?1049l"
+#define HOME "\033[H"
+#define CLEAR_BELOW "\033[J"
+
+enum {
+        OPTION_DELAY = OPTION_VERB,
+        OPTION_ITERATIONS,
+};
+
+typedef struct Top {
+        const Options *options;
+        uint64_t delay_usec;
+        uint64_t iterations; /* 0: for ever */
+        bool screen;         /* standard output is a terminal that was set up for this */
+        bool keys;           /* and standard input one that gives single keys */
+        struct termios saved;
+        int signal_fd;
+} Top;
+
+/* Ends are noticed in the loop, so that the terminal is left as it was found. */
+static int top_begin(Top *t) {
+        struct termios raw;
+        sigset_t mask;
+
+        (void) sigemptyset(&mask);
+        (void) sigaddset(&mask, SIGINT);
+        (void) sigaddset(&mask, SIGTERM);
+        (void) sigaddset(&mask, SIGHUP);
+        if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
+                return -errno;
+        t->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC);
+        if (t->signal_fd < 0)
+                return -errno;
+
+        t->screen = isatty(STDOUT_FILENO) && t->options->json == JSON_OFF && t->iterations != 1;
+        if (!t->screen)
+                return 0;
+        (void) fputs(ALTERNATE_SCREEN, stdout);
+
+        if (tcgetattr(STDIN_FILENO, &t->saved) >= 0) {
+                raw = t->saved;
+                raw.c_lflag &= ~(tcflag_t) (ICANON | ECHO);
+                t->keys = tcsetattr(STDIN_FILENO, TCSANOW, &raw) >= 0;
+        }
+        return 0;
+}
+
+static void top_end(Top *t) {
+        if (t->keys)
+                (void) tcsetattr(STDIN_FILENO, TCSANOW, &t->saved);
+        if (t->screen)
+                (void) fputs(NORMAL_SCREEN, stdout);
+        t->signal_fd = fd_close(t->signal_fd);
+}
+
+static size_t screen_lines(void) {
+        struct winsize size = {};
+
+        return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) >= 0 && size.ws_row > 0 ? size.ws_row : 24;
+}
+
+static void print_clock(void) {
+        time_t now = time(NULL);
+        char clock[32] = "";
+        struct tm tm;
+
+        if (localtime_r(&now, &tm))
+                (void) strftime(clock, sizeof(clock), "%H:%M:%S", &tm);
+        (void) printf("dmaheapctl top, %s\n\n", clock);
+}
+
+/* How many lines of clients fit under the clock and the heaps. */
+static size_t lines_for_clients(const Top *t, size_t n_heaps) {
+        size_t taken = n_heaps + 6, lines = screen_lines();
+
+        if (!t->screen)
+                return 0;
+        return lines > taken + 2 ? lines - taken : 2;
+}
+
+static int show_once(const Top *t, DmaHeapConnection *c) {
+        CLEANUP(reply_freep) DmaHeapReply *heaps = NULL, *users = NULL;
+        CLEANUP(error_freep) DmaHeapError *error = NULL;
+        bool everyone = true;
+        size_t n_heaps;
+        int r;
+
+        r = dmaheap_list_heaps(c, &heaps, &error);
+        if (r >= 0)
+                r = dmaheap_list_clients(c, &users, &error);
+        if (r == -EPERM) {
+                error = dmaheap_error_free(error);
+                everyone = false;
+                r = dmaheap_get_usage(c, &users, &error);
+        }
+        if (r < 0)
+                return report_error(r, error);
+
+        if (print_json(t->options, heaps)) {
+                (void) print_json(t->options, users);
+                return EXIT_OK;
+        }
+
+        if (t->screen)
+                (void) fputs(HOME CLEAR_BELOW, stdout);
+        print_clock();
+        print_heaps(t->options, heaps);
+        (void) putchar('\n');
+        (void) dmaheap_reply_heaps(heaps, &n_heaps);
+        if (everyone)
+                print_clients(t->options, users, lines_for_clients(t, n_heaps));
+        else
+                print_usage(t->options, users);
+        return EXIT_OK;
+}
+
+/* Waits until it is time for the next view. Returns whether to go on. */
+static bool wait_for_next(const Top *t) {
+        struct pollfd fds[] = {
+                { .fd = t->signal_fd, .events = POLLIN },
+                { .fd = t->keys ? STDIN_FILENO : -1, .events = POLLIN },
+        };
+        struct timespec ts = {
+                .tv_sec = (time_t) (t->delay_usec / 1000000),
+                .tv_nsec = (long) (t->delay_usec % 1000000 * 1000),
+        };
+        char key;
+
+        if (ppoll(fds, ELEMENTS_OF(fds), &ts, NULL) < 0)
+                return errno == EINTR;
+        if (fds[0].revents)
+                return false;
+        if (fds[1].revents) {
+                ssize_t n = read(STDIN_FILENO, &key, 1);
+
+                return n == 1 && key != 'q' && key != 'Q';
+        }
+        return true;
+}
+
+static int top_loop(Top *t, DmaHeapConnection *c) {
+        int r;
+
+        for (uint64_t i = 1;; i++) {
+                r = show_once(t, c);
+                if (r != EXIT_OK || fflush(stdout) == EOF)
+                        return r;
+                if (i == t->iterations || !wait_for_next(t))
+                        return EXIT_OK;
+                if (!t->screen && t->options->json == JSON_OFF)
+                        (void) putchar('\n');
+        }
+}
+
+static int parse_arguments(Top *t, Options *o, int argc, char *argv[]) {
+        static const struct option options[] = {
+                { "delay", required_argument, NULL, OPTION_DELAY },
+                { "iterations", required_argument, NULL, OPTION_ITERATIONS },
+                COMMON_OPTIONS,
+                {},
+        };
+        int option, r;
+
+        optind = 0;
+        while ((option = getopt_long(argc, argv, "hd:n:", options, NULL)) >= 0)
+                switch (option) {
+                case OPTION_DELAY:
+                case 'd':
+                        /* The daemon counts anew for each view: ten a second are enough. */
+                        if (parse_usec(optarg, &t->delay_usec) < 0 || t->delay_usec < 100000 ||
+                            t->delay_usec > UINT64_C(86400000000)) {
+                                (void) usage_error("'%s' is not a delay, which is 100ms to a day", optarg);
+                                return -1;
+                        }
+                        break;
+                case OPTION_ITERATIONS:
+                case 'n':
+                        if (parse_unsigned(optarg, UINT64_MAX, &t->iterations) < 0 || t->iterations == 0) {
+                                (void) usage_error("'%s' is not a number of iterations", optarg);
+                                return -1;
+                        }
+                        break;
+                default:
+                        r = parse_common_option(o, option, "top");
+                        if (r <= 0)
+                                return r;
+                }
+
+        if (optind < argc) {
+                (void) usage_error("'top' takes no arguments, and was given '%s'", argv[optind]);
+                return -1;
+        }
+        return 1;
+}
+
+int verb_top(Options *o, int argc, char *argv[]) {
+        CLEANUP(connection_freep) DmaHeapConnection *c = NULL;
+        Top t = { .options = o, .delay_usec = 1000000, .signal_fd = -EBADF };
+        int r;
+
+        r = parse_arguments(&t, o, argc, argv);
+        if (r <= 0)
+                return r < 0 ? EXIT_USAGE : EXIT_OK;
+
+        r = make_connection(o, &c);
+        if (r != EXIT_OK)
+                return r;
+
+        r = top_begin(&t);
+        if (r < 0) {
+                top_end(&t);
+                return report_error(r, NULL);
+        }
+        r = top_loop(&t, c);
+        top_end(&t);
+        return r;
+}

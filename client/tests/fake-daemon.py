@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Something that speaks io.dmaheapd.Allocator as a test wants it to: fake-daemon.py SOCKET
+
+Its buffers are memfds. The name of the heap says how an Allocate ends: 'error-NAME' with that error of the interface,
+'weird' with one that nobody knows, 'vanish' with the connection closed, 'hang' never, 'slow' after 200 ms, 'junk' with what is
+not JSON, 'short' with fewer fds than buffers, 'twice' with one fd for two buffers, 'lying' with an error and an fd; any other
+heap gives what was asked for. Says 'ready' on standard output when it listens.
+"""
+import itertools
+import json
+import os
+import socket
+import sys
+import threading
+import time
+
+INTERFACE = "io.dmaheapd.Allocator."
+PAGE = 4096
+
+ids = itertools.count(1000)
+used = itertools.count(1)
+
+ERRORS = {
+    "NoSuchHeap": {"heap": "error-NoSuchHeap", "role": None},
+    "HeapUnavailable": {"heap": "error-HeapUnavailable", "reason": "no module provides it"},
+    "QuotaExceeded": {"scope": "cgroup", "name": "/user.slice", "resource": "bytes", "limit": 1 << 30, "used": 1 << 29,
+                      "requested": 3 << 29},
+    "OutOfMemory": {"heap": "error-OutOfMemory"},
+    "OutOfResources": {"resource": "processes"},
+    "TimedOut": {"heap": "error-TimedOut"},
+    "org.varlink.service.InvalidParameter": {"parameter": "size"},
+    "org.varlink.service.PermissionDenied": {},
+    "org.varlink.service.MethodNotFound": {"method": INTERFACE + "Allocate"},
+    "org.varlink.service.MethodNotImplemented": {"method": INTERFACE + "Allocate"},
+    "org.varlink.service.InterfaceNotFound": {"interface": "io.dmaheapd.Allocator"},
+}
+
+USAGE = {"bytesUsed": 1 << 20, "bytesMax": 1 << 30, "buffersUsed": 3, "buffersMax": None}
+HEAP_USAGE = [{"heap": "system", "bytesUsed": 1 << 20, "bytesMax": None}]
+FIXED = {
+    "GetUsage": {"client": USAGE, "user": {**USAGE, "bytesMax": None}, "heaps": HEAP_USAGE, "cgroupHeadroom": 5 << 20},
+    "ListClients": {"clients": [{"unit": None, "cgroup": "/a", "uid": 1000, "user": 1001, "connections": 2, "usage": USAGE,
+                                 "heaps": HEAP_USAGE}]},
+    "ListBuffers": {"buffers": [{"id": 7, "size": PAGE, "heap": "system", "label": "x", "unit": "a.service", "cgroup": "/a",
+                                 "uid": 1000, "user": 1001, "allocatedUSec": 123}]},
+}
+
+
+def heaps(system_used):
+    return {"heaps": [
+        {"name": "system", "state": "ready", "roles": ["system"], "accounting": "kernel", "used": system_used, "size": None},
+        {"name": "default_cma_region", "state": "loadable", "roles": ["contiguous", "x"], "module": "cma_heap",
+         "accounting": "daemon", "region": "reserved", "size": 64 << 20, "used": 0},
+        {"name": "bad", "state": "failed", "reason": "No such device", "roles": [], "accounting": "daemon", "used": 0},
+        {"name": "new", "state": "dreaming", "roles": [], "accounting": "moon", "used": 0, "extra": [1]},
+    ]}
+
+
+def send(connection, message, fds=()):
+    data = json.dumps(message).encode() + b"\0"
+    if fds:
+        socket.send_fds(connection, [data], fds)
+    else:
+        connection.sendall(data)
+
+
+def allocate(connection, p):
+    """Returns whether to go on."""
+    heap = p.get("heap") or p.get("role") or "system"
+    count = p.get("count") or 1
+    size = (p["size"] + PAGE - 1) // PAGE * PAGE
+
+    if heap == "vanish":
+        return False
+    if heap == "hang":
+        threading.Event().wait()
+    if heap == "slow":
+        time.sleep(0.2)
+    if heap == "junk":
+        connection.sendall(b"{]\0")
+        return True
+    if heap == "weird":
+        send(connection, {"error": "com.example.Weird", "parameters": {"x": 1}})
+        return True
+    if heap.startswith("error-"):
+        name = heap[len("error-"):]
+        full = name if "." in name else INTERFACE + name
+        send(connection, {"error": full, "parameters": ERRORS[name]})
+        return True
+
+    fds = [os.memfd_create("buffer") for _ in range(count)]
+    for fd in fds:
+        os.ftruncate(fd, size)
+    buffers = [{"fileDescriptor": i, "id": next(ids), "size": size} for i in range(count)]
+    reply = {"parameters": {"heap": heap, "buffers": buffers}}
+    if heap == "twice":
+        buffers.append(dict(buffers[0]))
+    if heap == "lying":
+        reply = {"error": INTERFACE + "OutOfMemory", "parameters": {"heap": heap}}
+    send(connection, reply, fds[1:] if heap == "short" else fds)
+    for fd in fds:
+        os.close(fd)
+    return True
+
+
+def answer(connection, call):
+    method = call["method"].removeprefix(INTERFACE)
+    p = call.get("parameters", {})
+    if method == "Allocate":
+        return allocate(connection, p)
+    if method == "ListHeaps" and call.get("more"):
+        for _ in range(3):
+            send(connection, {"parameters": heaps(next(used) * PAGE), "continues": True})
+            time.sleep(0.02)
+        return False
+    if method == "ListHeaps":
+        send(connection, {"parameters": heaps(0)})
+    elif method == "ListBuffers" and p.get("unit") not in (None, "a.service"):
+        send(connection, {"parameters": {"buffers": []}})
+    elif method in FIXED:
+        send(connection, {"parameters": FIXED[method]})
+    else:
+        send(connection, {"error": "org.varlink.service.MethodNotFound", "parameters": {"method": call["method"]}})
+    return True
+
+
+def serve(connection):
+    buffer = b""
+    try:
+        while data := connection.recv(65536):
+            buffer += data
+            while b"\0" in buffer:
+                message, buffer = buffer.split(b"\0", 1)
+                if not answer(connection, json.loads(message)):
+                    return
+    except OSError:
+        pass
+    finally:
+        connection.close()
+
+
+def main():
+    path = sys.argv[1]
+    if os.path.lexists(path):
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(256)
+    print("ready", flush=True)
+    while True:
+        connection, _ = listener.accept()
+        threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+
+main()

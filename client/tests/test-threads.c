@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/* Threads with a connection each, and with one for all: test-threads FAKE-DAEMON. Built with ThreadSanitizer too. */
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include "dmaheap.h"
+#include "shared/cleanup.h"
+
+#define N_THREADS 64
+#define N_CALLS 10
+
+static char directory[] = "/tmp/test-threads-XXXXXX", address[64];
+static unsigned failures;
+
+static void failed(const char *what, int r) {
+        (void) fprintf(stderr, "%s: %s\n", what, strerror(-r));
+        (void) __atomic_add_fetch(&failures, 1, __ATOMIC_RELAXED);
+}
+
+static void call(DmaHeapConnection *c, unsigned i) {
+        DmaHeapReply *reply = NULL;
+        DmaHeapError *error = NULL;
+        int r;
+
+        if (i % 3 == 0) {
+                r = dmaheap_allocate(c, &(DmaHeapRequest) { .heap = "error-QuotaExceeded", .size = 1 }, &reply, &error);
+                if (r != -EDQUOT || dmaheap_error_quota(error)->limit != 1 << 30)
+                        failed("quota", r);
+        } else if (i % 3 == 1) {
+                r = dmaheap_list_heaps(c, &reply, &error);
+                if (r < 0)
+                        failed("list", r);
+        } else {
+                r = dmaheap_allocate(c, &(DmaHeapRequest) { .role = "system", .size = 4096, .count = 1 + i % 5 }, &reply, &error);
+                if (r < 0 || dmaheap_reply_n_buffers(reply) != 1 + i % 5)
+                        failed("allocate", r);
+        }
+        (void) dmaheap_reply_free(reply);
+        (void) dmaheap_error_free(error);
+}
+
+static void *thread_main(void *shared) {
+        DmaHeapConnection *c = shared;
+        int r;
+
+        if (!shared) {
+                r = dmaheap_connection_new(address, &c);
+                if (r < 0) {
+                        failed("new", r);
+                        return NULL;
+                }
+        }
+        for (unsigned i = 0; i < N_CALLS; i++)
+                call(c, i);
+        if (!shared)
+                (void) dmaheap_connection_free(c);
+        return NULL;
+}
+
+static void run_threads(DmaHeapConnection *shared) {
+        pthread_t threads[N_THREADS];
+        size_t n = 0;
+
+        for (; n < N_THREADS; n++)
+                if (pthread_create(threads + n, NULL, thread_main, shared) != 0) {
+                        failed("thread", -errno);
+                        break;
+                }
+        for (size_t i = 0; i < n; i++)
+                (void) pthread_join(threads[i], NULL);
+}
+
+int main(int argc, char *argv[]) {
+        char *fake[] = { (char *) "python3", argc > 1 ? argv[1] : NULL, address, NULL };
+        posix_spawn_file_actions_t actions;
+        DmaHeapConnection *shared = NULL;
+        int out[2];
+        pid_t pid;
+        char byte;
+
+        if (argc != 2 || !mkdtemp(directory) || pipe2(out, O_CLOEXEC) < 0)
+                return 2;
+        (void) snprintf(address, sizeof(address), "%s/socket", directory);
+        (void) posix_spawn_file_actions_init(&actions);
+        (void) posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
+        if (posix_spawnp(&pid, fake[0], &actions, NULL, fake, environ) != 0)
+                return 2;
+        (void) posix_spawn_file_actions_destroy(&actions);
+        (void) close(out[1]);
+        do
+                if (read(out[0], &byte, 1) != 1)
+                        return 2;
+        while (byte != '\n');
+        (void) close(out[0]);
+
+        run_threads(NULL);
+        if (dmaheap_connection_new(address, &shared) < 0)
+                return 2;
+        run_threads(shared);
+        (void) dmaheap_connection_free(shared);
+
+        (void) kill(pid, SIGKILL);
+        (void) waitpid(pid, NULL, 0);
+        (void) unlink(address);
+        (void) rmdir(directory);
+        return failures > 0;
+}
