@@ -61,6 +61,3 @@ const ConfigRole *config_find_role(const Config *config, const char *name);
 
 /* Whether an entry of ConfigRole.heaps stands for the heap of that name. */
 bool config_role_entry_matches(const char *entry, const char *heap);
-
-/* 1 to 64 of A-Z a-z 0-9 . _ , @ + -, not starting with a dot: interfaces.md. Role names obey the same rule. */
-bool heap_name_is_valid(const char *name);

@@ -29,7 +29,7 @@ typedef struct PolicyHeap {
         PolicyAmount client_bytes_max; /* unset: half of a bounded heap, no limit of its own for others */
         PolicyAmount reserve_bytes;    /* unset: 0 */
         char **reserve_for;            /* units; NULL-terminated, or NULL */
-        bool restricted;               /* one of the Allow lists was not empty, whether or not its names exist */
+        unsigned restricted;           /* bits, one for each Allow list that was not empty, whether or not its names exist */
         uid_t *allow_uids;
         size_t n_allow_uids;
         gid_t *allow_gids;
