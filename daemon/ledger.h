@@ -5,8 +5,8 @@
 
 #include <sys/types.h>
 
+#include "cgroup-bytes.h"
 #include "macro.h"
-#include "memory-cgroup.h"
 
 /* Limits of the format. Lengths are without the NUL. */
 #define LEDGER_RECORDS_MAX 65536U

@@ -4,9 +4,7 @@
 /* What a cgroup and its ancestors can still take, by the memory controller of cgroup v2
  * (Documentation/admin-guide/cgroup-v2.rst), and what the kernel does not charge but we do. */
 
-#include <limits.h>
-#include <sys/types.h>
-
+#include "cgroup-bytes.h"
 #include "macro.h"
 
 #define MEMORY_INFINITY UINT64_MAX
@@ -14,42 +12,11 @@
 /* What a worker itself needs in its client's cgroup, in bytes. */
 #define MEMORY_CGROUP_WORKER_SIZE ((uint64_t) 1024 * 1024)
 
-/* The most cgroup ids kept of one cgroup and its ancestors. Of a deeper one, ids are kept of itself and of the outermost:
- * what is left out is inside a delegated subtree, and limits there are its owner's own. */
-#define CGROUP_IDS_MAX 16U
-
-/* A cgroup's id is the inode number of its directory. ids[0] is the cgroup, the last one the outermost below the root;
- * the root itself has no limits and is not among them (n is 0 for it). */
-typedef struct CgroupIds {
-        uint64_t ids[CGROUP_IDS_MAX];
-        size_t n;
-} CgroupIds;
-
 /* Collects the ids of a cgroup and its ancestors.
  *
  * root_fd: the cgroup file system's root directory, where the walk up ends. cgroup_fd: the cgroup's directory, below it.
  * Returns 0; -ENOENT when the cgroup has been removed; -EXDEV when it is not below root_fd; else -errno. */
 int cgroup_ids_read(int root_fd, int cgroup_fd, CgroupIds *ret);
-
-/* Bytes that the kernel does not charge, summed per cgroup: uncharged live buffers and reservations. Each is added to the
- * cgroup and all its ancestors, so those of a cgroup that has gone still count at its nearest living ancestor. */
-typedef struct CgroupBytes CgroupBytes;
-
-/* NULL when out of memory. Needs nothing worth mentioning while it is empty. */
-CgroupBytes *cgroup_bytes_new(void);
-CgroupBytes *cgroup_bytes_free(CgroupBytes *bytes);
-static inline void cgroup_bytes_freep(CgroupBytes **bytes) {
-        cgroup_bytes_free(*bytes);
-}
-
-/* Adds size to every id. -ENOMEM, with nothing added. */
-int cgroup_bytes_add(CgroupBytes *bytes, const CgroupIds *ids, uint64_t size);
-
-/* Takes away what was added before; asserts that it was. Never fails. */
-void cgroup_bytes_subtract(CgroupBytes *bytes, const CgroupIds *ids, uint64_t size);
-
-/* The sum for one id, 0 for an unknown one. Fits cgroup_pending_t with the CgroupBytes as userdata. */
-uint64_t cgroup_bytes_get(uint64_t id, void *userdata);
 
 /* Says how many bytes are held against the cgroup of that id without being in its memory.current. */
 typedef uint64_t (*cgroup_pending_t)(uint64_t id, void *userdata);

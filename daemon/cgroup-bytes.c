@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* A hash table from cgroup ids to sums, open-addressed: a lookup is on the way of every request, at every level. Sums that
+ * fall to nothing are taken out, and what comes after them in the same run is moved up, so that no tombstones pile up. */
+
+#include <assert.h>
+
+#include "cgroup-bytes.h"
+
+typedef struct Slot {
+        uint64_t id; /* 0: free; no inode has that number */
+        uint64_t size;
+        uint64_t n_adds; /* a sum of 0 bytes can still have been added */
+} Slot;
+
+struct CgroupBytes {
+        Slot *slots;
+        size_t n_slots; /* a power of two, or 0 */
+        size_t n_used;
+};
+
+CgroupBytes *cgroup_bytes_new(void) {
+        return calloc(1, sizeof(CgroupBytes));
+}
+
+CgroupBytes *cgroup_bytes_free(CgroupBytes *bytes) {
+        if (bytes)
+                free(bytes->slots);
+        free(bytes);
+        return NULL;
+}
+
+static size_t home_of(const CgroupBytes *bytes, uint64_t id) {
+        return (size_t) (id * UINT64_C(0x9e3779b97f4a7c15) >> 32) & (bytes->n_slots - 1);
+}
+
+static size_t after(const CgroupBytes *bytes, size_t i) {
+        return (i + 1) & (bytes->n_slots - 1);
+}
+
+/* The slot of an id, or the free one where it belongs. There always is a free one. */
+static Slot *find_slot(const CgroupBytes *bytes, uint64_t id) {
+        size_t i = home_of(bytes, id);
+
+        while (bytes->slots[i].id != 0 && bytes->slots[i].id != id)
+                i = after(bytes, i);
+        return &bytes->slots[i];
+}
+
+/* Makes room for n more ids, with a third of the slots left free at least. */
+static int make_room(CgroupBytes *bytes, size_t n) {
+        size_t n_slots = MAX(bytes->n_slots, 64U);
+
+        while ((bytes->n_used + n) * 3 > n_slots * 2)
+                n_slots *= 2;
+        if (n_slots == bytes->n_slots)
+                return 0;
+
+        CgroupBytes larger = {
+                .slots = calloc(n_slots, sizeof(Slot)),
+                .n_slots = n_slots,
+                .n_used = bytes->n_used,
+        };
+        if (!larger.slots)
+                return -ENOMEM;
+
+        for (size_t i = 0; i < bytes->n_slots; i++)
+                if (bytes->slots[i].id != 0)
+                        *find_slot(&larger, bytes->slots[i].id) = bytes->slots[i];
+
+        free(bytes->slots);
+        *bytes = larger;
+        return 0;
+}
+
+int cgroup_bytes_add(CgroupBytes *bytes, const CgroupIds *ids, uint64_t size) {
+        int r = make_room(bytes, ids->n);
+        if (r < 0)
+                return r;
+
+        for (size_t i = 0; i < ids->n; i++) {
+                assert(ids->ids[i] != 0);
+
+                Slot *slot = find_slot(bytes, ids->ids[i]);
+                if (slot->id == 0) {
+                        slot->id = ids->ids[i];
+                        bytes->n_used++;
+                }
+                slot->size += size;
+                slot->n_adds++;
+        }
+
+        return 0;
+}
+
+static void free_slot(CgroupBytes *bytes, Slot *slot) {
+        size_t hole = slot - bytes->slots;
+
+        for (size_t i = after(bytes, hole); bytes->slots[i].id != 0; i = after(bytes, i)) {
+                /* May stay where it is if the hole is not between its home and it. */
+                size_t home = home_of(bytes, bytes->slots[i].id), mask = bytes->n_slots - 1;
+                if (((i - home) & mask) < ((i - hole) & mask))
+                        continue;
+
+                bytes->slots[hole] = bytes->slots[i];
+                hole = i;
+        }
+
+        bytes->slots[hole] = (Slot) {};
+        bytes->n_used--;
+}
+
+void cgroup_bytes_subtract(CgroupBytes *bytes, const CgroupIds *ids, uint64_t size) {
+        for (size_t i = 0; i < ids->n; i++) {
+                assert(bytes->n_used > 0);
+
+                Slot *slot = find_slot(bytes, ids->ids[i]);
+                assert(slot->id != 0 && slot->size >= size);
+
+                slot->size -= size;
+                if (--slot->n_adds == 0) {
+                        assert(slot->size == 0);
+                        free_slot(bytes, slot);
+                }
+        }
+
+        if (bytes->n_used == 0) {
+                free(bytes->slots);
+                *bytes = (CgroupBytes) {};
+        }
+}
+
+uint64_t cgroup_bytes_get(uint64_t id, void *userdata) {
+        const CgroupBytes *bytes = userdata;
+
+        return bytes->n_used > 0 && id != 0 ? find_slot(bytes, id)->size : 0;
+}
