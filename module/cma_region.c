@@ -98,6 +98,9 @@ static const struct bus_type cma_region_bus = {
 	.uevent = cma_region_uevent,
 };
 
+/* Where the devices are, lest a region's name clash with others' in /sys/devices. */
+static struct device *cma_region_root;
+
 static void cma_region_release(struct device *dev)
 {
 	kfree(container_of(dev, struct cma_region, dev));
@@ -122,6 +125,7 @@ static int cma_region_add(struct cma *cma)
 		return -ENOMEM;
 
 	region->cma = cma;
+	region->dev.parent = cma_region_root;
 	region->dev.bus = &cma_region_bus;
 	region->dev.release = cma_region_release;
 	device_initialize(&region->dev);
@@ -145,6 +149,7 @@ static int cma_region_remove(struct device *dev, void *data)
 static void cma_region_remove_all(void)
 {
 	bus_for_each_dev(&cma_region_bus, NULL, NULL, cma_region_remove);
+	root_device_unregister(cma_region_root);
 	bus_unregister(&cma_region_bus);
 }
 
@@ -157,6 +162,12 @@ static int __init cma_region_init(void)
 	err = bus_register(&cma_region_bus);
 	if (err)
 		return err;
+
+	cma_region_root = root_device_register("cma_region");
+	if (IS_ERR(cma_region_root)) {
+		bus_unregister(&cma_region_bus);
+		return PTR_ERR(cma_region_root);
+	}
 
 	if (default_cma)
 		err = cma_region_add(default_cma);

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# The kernels. An entry has vmlinuz, its version in the file 'release', its modules under modules/ and the same as
-# modules.cpio.
+# The kernels; those that are built from source are made in kernels-source.sh. An entry has vmlinuz, its version in the
+# file 'release', its modules under modules/ and the same as modules.cpio.
 
 # Of Debian's modules only these, and all that they need, get into the machine: what a service in a virtual machine
 # may want, the drivers of QEMU's devices, and the modules with which importing a dma-buf can be tried.
@@ -32,11 +32,6 @@ kernel() {
                 kernel_make "$name"
                 ;;
         esac
-}
-
-# kernel_make NAME: the place of the kernels that are built from source; sets REPLY like kernel().
-kernel_make() {
-        die "there is no kernel '$1' (there are: stock, lts)"
 }
 
 # kernel_unpack DIR BUILD-TREE RUN-TREE NAME: takes a kernel of Debian's out of its packages, without installing them.
@@ -106,9 +101,14 @@ kernel_own_modules() {
         esac
 }
 
-# kernel_build_folder KERNEL: prints where the build tree has what modules for that kernel are built against.
+# kernel_build_folder KERNEL: prints where the build tree has what modules for that kernel are built against: of Debian's
+# kernels the headers are installed there, others bring them along, and project_modules_make puts them into /work.
 kernel_build_folder() {
-        echo "/lib/modules/$(<"$1/release")/build"
+        if [[ -d $1/build ]]; then
+                echo /work/kernel
+        else
+                echo "/lib/modules/$(<"$1/release")/build"
+        fi
 }
 
 # depmod_in RUN-TREE ROOT RELEASE: makes the lists of modules of ROOT/usr/lib/modules, with the kmod that will read them.

@@ -97,6 +97,7 @@ project_modules_make() {
         local dir=$1 tree=$2 source=$3 kernel=$4 wanted=$5 folder
         mkdir -p "$dir"/{own,test,src/module,src/tests}
         [[ -n $wanted ]] || return 0
+        [[ ! -d $kernel/build ]] || cp -al "$kernel/build" "$dir/kernel"
         for folder in module tests/modules; do
                 [[ -e $source/$folder/Makefile ]] || continue
                 cp -rT "$source/$folder" "$dir/src/$folder"
@@ -104,7 +105,7 @@ project_modules_make() {
         done
         find "$dir/src/module" -name "$wanted.ko" -exec cp {} "$dir/own/" \;
         find "$dir/src/tests" -name '*.ko' -exec cp {} "$dir/test/" \;
-        rm -rf "$dir/src"
+        rm -rf "$dir/src" "$dir/kernel"
 }
 
 # project_overlay KIND KERNEL-NAME: sets REPLY to the layer with the project in it, as root/ and as overlay.cpio.

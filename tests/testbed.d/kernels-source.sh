@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# The kernels that are built, from Debian's own source package: tinyconfig and the fragments of kernel/. Each has,
+# besides what other kernels have, its headers in build/, to build modules against. 'upstream' and 'tristate' are one
+# image; they differ in whose modules of the heaps there are.
+
+# The series that is wanted; a newer one is taken where the archive has dropped it.
+readonly KERNEL_SOURCE_SERIES=7.3
+
+# kernel_make NAME: sets REPLY to the kernel NAME, one of those that are built from source.
+kernel_make() {
+        local name=$1 config image run_tree
+        case $name in
+        upstream | tristate) config=tristate ;;
+        debug) config=debug ;;
+        *) die "there is no kernel '$name' (there are: stock, lts, upstream, tristate, debug)" ;;
+        esac
+        kernel_image "$config"
+        image=$REPLY
+        run_tree
+        run_tree=$REPLY
+        cache_make kernel "$name-$(hash_text 1 "$image" "$run_tree" "$(declare -f kernel_pick)")" "the kernel '$name'" \
+                kernel_pick "$run_tree" "$image" "$name"
+        cache_prune kernel-image 4
+}
+
+# kernel_pick DIR RUN-TREE IMAGE NAME: makes a kernel of a built one.
+kernel_pick() {
+        local dir=$1 run_tree=$2 image=$3 name=$4 release
+        release=$(<"$image/release")
+        cp -al "$image"/{vmlinuz,release,build} "$dir/"
+        cp -a "$image/modules" "$dir/modules"
+        if [[ $name == tristate ]]; then
+                rm -r "$dir/modules/usr/lib/modules/$release/kernel/drivers/dma-buf/heaps"
+        fi
+        depmod_in "$run_tree" "$dir/modules" "$release"
+        make_cpio "$dir/modules" "$dir/modules.cpio"
+}
+
+# kernel_image CONFIG: sets REPLY to a kernel built with the fragments base and CONFIG.
+kernel_image() {
+        local config=$1 build_tree
+        build_tree
+        build_tree=$REPLY
+        kernel_source "$build_tree"
+        cache_make kernel-image "$config-$(hash_text 1 "$build_tree" "$REPLY" \
+                "$(declare -f kernel_image_make kernel_configure kernel_harvest)" \
+                "$(cat "$TESTBED_DIR/kernel/base.config" "$TESTBED_DIR/kernel/$config.config")")" \
+                "the kernel image '$config' (10 to 25 minutes)" kernel_image_make "$build_tree" "$REPLY" "$config"
+}
+
+# kernel_source BUILD-TREE: sets REPLY to a folder with the source package. The archive is asked once for each build
+# tree, whose list of packages it is taken by.
+kernel_source() {
+        cache_make kernel-source "$(hash_text 1 "$1" "$KERNEL_SOURCE_SERIES" "$(declare -f kernel_source_make)")" \
+                "the kernel's source" kernel_source_make "$1"
+        if [[ $(<"$REPLY/series") != "$KERNEL_SOURCE_SERIES" ]]; then
+                progress "the archive has no linux-source-$KERNEL_SOURCE_SERIES any more: using $(<"$REPLY/series")"
+        fi
+}
+
+kernel_source_make() {
+        local dir=$1 build_tree=$2 series
+        series=$(in_tree "$build_tree" -- apt-cache search --names-only '^linux-source-[0-9.]*$' | cut -d ' ' -f 1 |
+                sed 's/^linux-source-//' | sort -V |
+                awk -v wanted="$KERNEL_SOURCE_SERIES" '$0 == wanted {found = 1} {last = $0} END {print found ? wanted : last}')
+        # shellcheck disable=SC2016 # expanded by the inner shell
+        in_tree "$build_tree" --bind "$dir:/work" -- sh -euc '
+                cd /work
+                apt-get -o APT::Sandbox::User=root download "linux-source-$1"
+        ' sh "$series"
+        dpkg-deb --fsys-tarfile "$dir"/*.deb | tar -x -C "$dir" --strip-components=3 --wildcards './usr/src/*.tar.xz'
+        rm "$dir"/*.deb
+        mv "$dir"/linux-source-*.tar.xz "$dir/source.tar.xz"
+        echo "$series" >"$dir/series"
+}
+
+kernel_image_make() {
+        local dir=$1 build_tree=$2 source=$3 config=$4
+        mkdir -p "$dir/source" "$dir/objects"
+        tar -x -f "$source/source.tar.xz" -C "$dir/source" --strip-components=1
+        cat "$TESTBED_DIR/kernel/base.config" "$TESTBED_DIR/kernel/$config.config" >"$dir/objects/fragment"
+        in_build_tree "$build_tree" "$source" "$dir" bash -euxc "
+                $(declare -f kernel_configure kernel_harvest)
+                export KBUILD_BUILD_TIMESTAMP='1 January 2026' KBUILD_BUILD_USER=testbed KBUILD_BUILD_HOST=testbed
+                cd /work/objects
+                kernel_configure /work/source
+                make -s -j \"\$(nproc)\" bzImage modules
+                kernel_harvest /work
+        "
+        rm -rf "$dir/source" "$dir/objects"
+}
+
+# kernel_configure SOURCE: in the folder of objects; fails where an option of the fragment could not be had.
+kernel_configure() {
+        local option value got missing=0
+        make -s -C "$1" O="$PWD" tinyconfig
+        "$1/scripts/kconfig/merge_config.sh" -m .config fragment >/dev/null
+        make -s olddefconfig
+        while IFS='=' read -r option value; do
+                got=$(sed -n "s/^$option=//p" .config)
+                if [ "${got:-n}" != "$value" ]; then
+                        echo "$option is ${got:-n} and not $value" >&2
+                        missing=1
+                fi
+        done < <(grep '^CONFIG_' fragment)
+        return "$missing"
+}
+
+# kernel_harvest DIR: in the folder of objects; puts the image, the modules and the headers into DIR.
+kernel_harvest() {
+        local release
+        release=$(make -s kernelrelease)
+        echo "$release" >"$1/release"
+        cp arch/x86/boot/bzImage "$1/vmlinuz"
+        make -s INSTALL_MOD_PATH="$1/modules/usr" INSTALL_MOD_STRIP=1 DEPMOD=true modules_install
+        rm -f "$1/modules/usr/lib/modules/$release"/{build,source}
+        make -s run-command KBUILD_RUN_COMMAND="\${srctree}/scripts/package/install-extmod-build $1/build"
+}
