@@ -60,13 +60,13 @@ run_check() {
         done
 }
 
-# run_setup: everything a machine needs before its own files are known; needs RUN_KERNEL and RUN_BUILD.
+# run_setup KERNEL BUILD: makes everything a machine needs before its own files are known.
 run_setup() {
         require_root
         umask 022
         cache_setup
         host_prepare
-        project_overlay "$RUN_BUILD" "$RUN_KERNEL"
+        project_overlay "$2" "$1"
         OVERLAY=$REPLY
 }
 
@@ -90,7 +90,7 @@ command_exec() {
                 [[ -r $file ]] || die "$file: no such file"
         done
         [[ -f $1 ]] || die "$1: not a file"
-        run_setup
+        run_setup "$RUN_KERNEL" "$RUN_BUILD"
         run_boot "$@"
         machine_run "$RUN_TIMEOUT"
         exit "$REPLY"
@@ -101,7 +101,7 @@ command_shell() {
         run_options "$@"
         shift "$REPLY"
         [[ $# -eq 0 ]] || die "shell takes options only"
-        run_setup
+        run_setup "$RUN_KERNEL" "$RUN_BUILD"
         RUN_ADD+=("$TESTBED_DIR/shell-getty.service:/etc/systemd/system/serial-getty@ttyS0.service")
         run_boot
         progress "booting; log out with 'poweroff', or leave with Ctrl-A X"

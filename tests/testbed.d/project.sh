@@ -35,9 +35,14 @@ hash_folder() {
                 sha256sum | cut -c 1-24
 }
 
-# project_source: sets REPLY to a copy of the project's files, which nobody changes any more.
+# project_source: sets REPLY to a copy of the project's files, which nobody changes any more. A run of the testbed
+# inside another ('test' calls 'exec') is told by TESTBED_SOURCE which one to use.
 project_source() {
         local copy=$CACHE/tmp/source.$BASHPID try
+        if [[ -d ${TESTBED_SOURCE-} ]]; then
+                REPLY=$TESTBED_SOURCE
+                return
+        fi
         for try in 1 2 3; do
                 rm -rf "$copy"
                 mkdir -p "$copy" "$CACHE/source"
