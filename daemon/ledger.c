@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* A buffer belongs to whoever asked for it until the kernel has freed it, and the kernel does not remember who asked. So the
+ * daemon writes it down before anybody else sees the fd, in a file that outlives it: killed at any moment, it finds at its
+ * next start every buffer that can be in anybody's hands, and a census tells which of them still live. A record too many
+ * does no harm, as its buffer is not found and it is retired; a record too few cannot be.
+ *
+ * In memory the records are an array ordered by inode number. Inode numbers only ever grow, so new ones go to the end, a
+ * search is a bisection, and a census, ordered the same way, is compared in one pass. What many records share, the owner and
+ * the heap's name, is kept once. Nothing is allocated while there are no buffers.
+ *
+ * The file is written, never mapped and never read again: what somebody does to it while the daemon runs harms no one
+ * before the next start, and then ledger-file.c finds it. */
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "fd-util.h"
+#include "ledger-file.h"
+#include "ledger-shared.h"
+#include "ledger.h"
+
+typedef struct Record {
+        LedgerRecord record; /* first: what the caller sees of it */
+        LedgerSharedOwner *owner;
+        uint32_t slot;
+        char label[LEDGER_LABEL_MAX + 1];
+} Record;
+
+struct Ledger {
+        int fd;
+        uint64_t sequence;
+
+        Record **records; /* ascending by inode */
+        size_t n_records;
+        size_t n_allocated;
+
+        LedgerShared shared;
+
+        LedgerSlots slots;
+};
+
+/* ---- records ---- */
+
+static Record *record_of(LedgerRecord *record) {
+        return (Record *) record;
+}
+
+/* Where the inode is in the array, or would be. */
+static size_t find_index(const Ledger *ledger, uint64_t inode) {
+        size_t low = 0, high = ledger->n_records;
+
+        while (low < high) {
+                size_t middle = low + (high - low) / 2;
+
+                if (ledger->records[middle]->record.inode < inode)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+
+        return low;
+}
+
+LedgerRecord *ledger_find(Ledger *ledger, uint64_t inode) {
+        size_t i = find_index(ledger, inode);
+
+        return i < ledger->n_records && ledger->records[i]->record.inode == inode ? &ledger->records[i]->record : NULL;
+}
+
+size_t ledger_n_records(const Ledger *ledger) {
+        return ledger->n_records;
+}
+
+LedgerRecord *ledger_at(Ledger *ledger, size_t index) {
+        return index < ledger->n_records ? &ledger->records[index]->record : NULL;
+}
+
+uint64_t ledger_sequence(const Ledger *ledger) {
+        return ledger->sequence;
+}
+
+uint64_t ledger_file_size(const Ledger *ledger) {
+        return LEDGER_FILE_HEADER_SIZE + (uint64_t) ledger->slots.n * LEDGER_FILE_SLOT_SIZE;
+}
+
+static int make_room(Ledger *ledger, size_t n) {
+        size_t n_allocated = MAX(ledger->n_allocated, 64U);
+
+        while (n_allocated < ledger->n_records + n)
+                n_allocated *= 2;
+        if (n_allocated == ledger->n_allocated)
+                return 0;
+
+        Record **larger = reallocarray(ledger->records, n_allocated, sizeof(*larger));
+        if (!larger)
+                return -ENOMEM;
+
+        ledger->records = larger;
+        ledger->n_allocated = n_allocated;
+        return 0;
+}
+
+/* Ends a record in the file and in memory, where it is no longer in the array. If the file does not take it, the slot is
+ * not used again, and the next start's census retires what is in it. */
+static void record_end(Ledger *ledger, Record *record) {
+        if (ledger_file_write_inode(ledger->fd, record->slot, 0) >= 0)
+                ledger_slots_set(&ledger->slots, record->slot, false);
+
+        record->owner->n_records--;
+        ledger_shared_owner_release(&ledger->shared, record->owner);
+        free(record);
+}
+
+/* With the last record goes what the many have left behind. */
+static void release_memory(Ledger *ledger) {
+        if (ledger->n_records > 0)
+                return;
+
+        free(ledger->records);
+        ledger->records = NULL;
+        ledger->n_allocated = 0;
+
+        if (ledger->slots.n > LEDGER_FILE_STEP && ledger_file_shrink(ledger->fd, LEDGER_FILE_STEP) >= 0)
+                ledger_slots_cut(&ledger->slots, LEDGER_FILE_STEP);
+}
+
+static int check_entry(Ledger *ledger, const LedgerEntry *entry, const LedgerBuffer *buffers, size_t n_buffers) {
+        size_t heap_length = strlen(entry->heap);
+
+        if (n_buffers > LEDGER_BATCH_MAX || heap_length == 0 || heap_length > LEDGER_HEAP_MAX || entry->owner->cgroup[0] == 0 ||
+            (entry->label && strlen(entry->label) > LEDGER_LABEL_MAX) ||
+            (entry->owner->unit && strlen(entry->owner->unit) > LEDGER_UNIT_MAX) ||
+            entry->owner->cgroup_ids.n > CGROUP_IDS_MAX)
+                return -EINVAL;
+
+        for (size_t i = 0; i < n_buffers; i++) {
+                if (buffers[i].inode == 0)
+                        return -EINVAL;
+                if (ledger_find(ledger, buffers[i].inode))
+                        return -EEXIST;
+                for (size_t j = 0; j < i; j++)
+                        if (buffers[j].inode == buffers[i].inode)
+                                return -EEXIST;
+        }
+
+        return ledger->n_records + n_buffers > LEDGER_RECORDS_MAX ? -ENOBUFS : 0;
+}
+
+static Record *record_new(
+                const LedgerEntry *entry,
+                const LedgerBuffer *buffer,
+                LedgerSharedOwner *owner,
+                const char *heap,
+                uint64_t sequence) {
+
+        Record *record = calloc(1, sizeof(*record));
+        if (!record)
+                return NULL;
+
+        *record = (Record) {
+                .record = {
+                        .inode = buffer->inode,
+                        .size = buffer->size,
+                        .allocated_usec = entry->allocated_usec,
+                        .sequence = sequence,
+                        .owner = &owner->owner,
+                        .heap = heap,
+                        .kernel_charges = entry->kernel_charges,
+                },
+                .owner = owner,
+        };
+        if (entry->label) {
+                memcpy(record->label, entry->label, strlen(entry->label) + 1);
+                record->record.label = record->label;
+        }
+        return record;
+}
+
+/* Finds as many free slots as there are records, lengthening the file if need be, and notes them in the records. */
+static int assign_slots(Ledger *ledger, Record *const *records, size_t n_records) {
+        uint32_t slot = 0;
+
+        for (size_t i = 0; i < n_records; i++) {
+                slot = ledger_slots_find_free(&ledger->slots, slot);
+
+                if (slot == ledger->slots.n) {
+                        /* All slots but those the file would not give up (record_end()) are records. */
+                        if (ledger->slots.n >= LEDGER_RECORDS_MAX)
+                                return -ENOBUFS;
+
+                        int r = ledger_file_grow(ledger->fd, ledger->slots.n + LEDGER_FILE_STEP);
+                        if (r < 0)
+                                return r;
+                        ledger->slots.n += LEDGER_FILE_STEP;
+                }
+
+                records[i]->slot = slot++;
+        }
+
+        return 0;
+}
+
+/* Bodies first, all of them; then the inodes, each of which makes its record count. */
+static int write_records(Ledger *ledger, Record *const *records, size_t n_records) {
+        for (size_t i = 0; i < n_records; i++) {
+                LedgerFileSlot slot;
+
+                ledger_file_encode(&records[i]->record, &slot);
+                int r = ledger_file_write_body(ledger->fd, records[i]->slot, &slot);
+                if (r < 0)
+                        return r;
+        }
+
+        for (size_t i = 0; i < n_records; i++) {
+                int r = ledger_file_write_inode(ledger->fd, records[i]->slot, records[i]->record.inode);
+                if (r < 0) {
+                        while (i-- > 0)
+                                (void) ledger_file_write_inode(ledger->fd, records[i]->slot, 0);
+                        return r;
+                }
+        }
+
+        return 0;
+}
+
+/* Puts a record where it belongs; there is room. Most are the newest there are. */
+static void insert_record(Ledger *ledger, Record *record) {
+        size_t i = find_index(ledger, record->record.inode);
+
+        memmove(&ledger->records[i + 1], &ledger->records[i], (ledger->n_records - i) * sizeof(*ledger->records));
+        ledger->records[i] = record;
+        ledger->n_records++;
+
+        ledger_slots_set(&ledger->slots, record->slot, true);
+        record->owner->n_records++;
+}
+
+int ledger_add(
+                Ledger *ledger,
+                const LedgerEntry *entry,
+                const LedgerBuffer *buffers,
+                size_t n_buffers,
+                LedgerRecord **ret_records) {
+
+        Record *records[LEDGER_BATCH_MAX];
+        const char *heap;
+        LedgerSharedOwner *owner;
+        size_t n = 0;
+
+        int r = check_entry(ledger, entry, buffers, n_buffers);
+        if (r < 0)
+                return r;
+
+        r = ledger_shared_heap(&ledger->shared, entry->heap, &heap);
+        if (r < 0)
+                return r;
+
+        r = ledger_shared_owner(&ledger->shared, entry->owner, &owner);
+        if (r < 0)
+                return r;
+
+        r = make_room(ledger, n_buffers);
+        for (; r >= 0 && n < n_buffers; n++) {
+                records[n] = record_new(entry, &buffers[n], owner, heap, ledger->sequence + 1);
+                if (!records[n]) {
+                        r = -ENOMEM;
+                        break;
+                }
+        }
+
+        if (r >= 0)
+                r = assign_slots(ledger, records, n_buffers);
+        if (r >= 0)
+                r = write_records(ledger, records, n_buffers);
+        if (r < 0) {
+                while (n > 0)
+                        free(records[--n]);
+                ledger_shared_owner_release(&ledger->shared, owner);
+                return r;
+        }
+
+        ledger->sequence++;
+        for (size_t i = 0; i < n_buffers; i++) {
+                insert_record(ledger, records[i]);
+                if (ret_records)
+                        ret_records[i] = &records[i]->record;
+        }
+        ledger_shared_owner_release(&ledger->shared, owner);
+        return 0;
+}
+
+void ledger_withdraw(Ledger *ledger, LedgerRecord *const *records, size_t n_records) {
+        for (size_t i = 0; i < n_records; i++) {
+                size_t index = find_index(ledger, records[i]->inode);
+
+                ledger->n_records--;
+                memmove(&ledger->records[index],
+                        &ledger->records[index + 1],
+                        (ledger->n_records - index) * sizeof(*ledger->records));
+                record_end(ledger, record_of(records[i]));
+        }
+
+        release_memory(ledger);
+}
+
+size_t ledger_retire(
+                Ledger *ledger,
+                const uint64_t *inodes,
+                size_t n_inodes,
+                uint64_t sequence,
+                ledger_retired_t on_retired,
+                void *userdata) {
+
+        size_t n = ledger->n_records, n_kept = 0;
+
+        for (size_t i = 0, k = 0; i < n; i++) {
+                Record *record = ledger->records[i];
+
+                while (k < n_inodes && inodes[k] < record->record.inode)
+                        k++;
+
+                bool alive = k < n_inodes && inodes[k] == record->record.inode;
+                if (alive || record->record.sequence > sequence) {
+                        ledger->records[n_kept++] = record;
+                        continue;
+                }
+
+                if (on_retired)
+                        on_retired(&record->record, userdata);
+                record_end(ledger, record);
+        }
+
+        ledger->n_records = n_kept;
+        release_memory(ledger);
+        return n - n_kept;
+}
+
+/* ---- opening ---- */
+
+Ledger *ledger_free(Ledger *ledger) {
+        if (!ledger)
+                return NULL;
+
+        for (size_t i = 0; i < ledger->n_records; i++) {
+                Record *record = ledger->records[i];
+
+                record->owner->n_records--;
+                ledger_shared_owner_release(&ledger->shared, record->owner);
+                free(record);
+        }
+        free(ledger->records);
+        ledger_shared_done(&ledger->shared);
+        safe_close(ledger->fd);
+        free(ledger);
+        return NULL;
+}
+
+static Ledger *ledger_new(int fd, uint32_t n_slots) {
+        Ledger *ledger = calloc(1, sizeof(*ledger));
+
+        if (ledger) {
+                ledger->fd = fd;
+                ledger->slots.n = n_slots;
+        }
+        return ledger;
+}
+
+/* Takes over one slot, at the end of the array. *ret_problem: what is wrong with it. */
+static int load_slot(Ledger *ledger, uint32_t index, const char **ret_problem) {
+        LedgerFileStrings strings;
+        LedgerSharedOwner *owner;
+        LedgerOwner template;
+        LedgerFileSlot slot;
+        LedgerEntry entry;
+        const char *heap;
+
+        int r = ledger_file_read_slot(ledger->fd, index, &slot);
+        if (r < 0) {
+                *ret_problem = strerror(-r);
+                return 0;
+        }
+        if (slot.inode == 0)
+                return 0;
+
+        *ret_problem = ledger_file_check(&slot);
+        if (*ret_problem)
+                return 0;
+
+        ledger_file_decode(&slot, &strings, &template, &entry);
+
+        r = make_room(ledger, 1);
+        if (r >= 0)
+                r = ledger_shared_heap(&ledger->shared, entry.heap, &heap);
+        if (r >= 0)
+                r = ledger_shared_owner(&ledger->shared, &template, &owner);
+        if (r < 0)
+                return r;
+
+        Record *record = record_new(&entry, &(LedgerBuffer) { slot.inode, slot.size }, owner, heap, slot.sequence);
+        if (!record) {
+                ledger_shared_owner_release(&ledger->shared, owner);
+                return -ENOMEM;
+        }
+
+        record->slot = index;
+        ledger_slots_set(&ledger->slots, index, true);
+        record->owner->n_records++;
+        ledger->records[ledger->n_records++] = record;
+        ledger->sequence = MAX(ledger->sequence, slot.sequence);
+        return 0;
+}
+
+static int compare_records(const void *a, const void *b) {
+        const Record *x = *(Record *const *) a, *y = *(Record *const *) b;
+
+        return x->record.inode < y->record.inode ? -1 : x->record.inode > y->record.inode;
+}
+
+/* Reads all records. *ret_problem is an allocated text, or NULL. */
+static int load_records(Ledger *ledger, char **ret_problem) {
+        for (uint32_t i = 0; i < ledger->slots.n; i++) {
+                const char *problem = NULL;
+
+                int r = load_slot(ledger, i, &problem);
+                if (r < 0)
+                        return r;
+                if (problem)
+                        return asprintf(ret_problem, "record %" PRIu32 ": %s", i, problem) < 0 ? -ENOMEM : 0;
+        }
+
+        if (ledger->n_records > 0)
+                qsort(ledger->records, ledger->n_records, sizeof(*ledger->records), compare_records);
+
+        for (size_t i = 1; i < ledger->n_records; i++)
+                if (ledger->records[i - 1]->record.inode == ledger->records[i]->record.inode) {
+                        *ret_problem = strdup("it has two records of one buffer");
+                        return *ret_problem ? 0 : -ENOMEM;
+                }
+
+        release_memory(ledger);
+        return 0;
+}
+
+int ledger_open(int dir_fd, const uint8_t boot_id[static 16], Ledger **ret, char **ret_set_aside) {
+        _cleanup_(ledger_freep) Ledger *ledger = NULL;
+        _cleanup_free_ char *problem = NULL, *set_aside = NULL;
+        uint32_t n_slots;
+        int fd, r;
+
+        r = dir_fd < 0 ? -ENOENT : ledger_file_open(dir_fd, boot_id, &n_slots, &fd, &problem);
+        if (r >= 0 && !problem) {
+                ledger = ledger_new(fd, n_slots);
+                if (!ledger) {
+                        safe_close(fd);
+                        return -ENOMEM;
+                }
+
+                r = load_records(ledger, &problem);
+        }
+        if (r < 0 && r != -ENOENT)
+                return r;
+
+        if (problem) {
+                ledger = ledger_free(ledger);
+                r = ledger_file_set_aside(dir_fd, problem, &set_aside);
+                if (r < 0)
+                        return r;
+        }
+
+        if (!ledger) {
+                r = ledger_file_create(dir_fd, boot_id, &n_slots, &fd);
+                if (r < 0)
+                        return r;
+
+                ledger = ledger_new(fd, n_slots);
+                if (!ledger) {
+                        safe_close(fd);
+                        return -ENOMEM;
+                }
+        }
+
+        *ret = TAKE_PTR(ledger);
+        *ret_set_aside = TAKE_PTR(set_aside);
+        return 0;
+}
