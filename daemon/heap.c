@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* The registry of heaps joins three sources: the nodes the kernel has (ready), the modules somebody declared for a heap
+ * (loadable), and what happened when one was tried (failed). Each source reports here and nothing is asked twice; who wants
+ * to know what a client may choose from asks only the registry. */
+
+#include <stdio.h>
+
+#include "heap.h"
+
+static void registry_changed(HeapRegistry *registry) {
+        if (registry->on_changed)
+                registry->on_changed(registry->userdata);
+}
+
+void heap_registry_init(HeapRegistry *registry, heap_changed_t on_changed, void *userdata) {
+        *registry = (HeapRegistry) { .on_changed = on_changed, .userdata = userdata };
+}
+
+static Heap *heap_free(Heap *heap) {
+        if (!heap)
+                return NULL;
+
+        free(heap->name);
+        free(heap->reason);
+        free(heap->module);
+        free(heap);
+        return NULL;
+}
+DEFINE_CLEANUP(Heap, heap_free);
+
+static Region *region_free(Region *region) {
+        if (!region)
+                return NULL;
+
+        free(region->name);
+        free(region);
+        return NULL;
+}
+DEFINE_CLEANUP(Region, region_free);
+
+static Role *role_free(Role *role) {
+        if (!role)
+                return NULL;
+
+        free(role->name);
+        strv_free(role->heaps);
+        free(role);
+        return NULL;
+}
+DEFINE_CLEANUP(Role, role_free);
+
+void heap_registry_done(HeapRegistry *registry) {
+        for (Heap *heap = TAKE_PTR(registry->heaps), *next; heap; heap = next) {
+                next = heap->next;
+                heap_free(heap);
+        }
+        for (Region *region = TAKE_PTR(registry->regions), *next; region; region = next) {
+                next = region->next;
+                region_free(region);
+        }
+        heap_registry_clear_roles(registry);
+}
+
+int heap_device_path(const char *name, char *buffer, size_t size) {
+        const char *directory = streq(name, HEAP_UDMABUF) ? "/dev" : "/dev/dma_heap";
+        int n = snprintf(buffer, size, "%s/%s", directory, name);
+
+        return n >= 0 && (size_t) n < size ? 0 : -ENAMETOOLONG;
+}
+
+static Role *find_role(const HeapRegistry *registry, const char *name) {
+        for (Role *role = registry->roles; role; role = role->next)
+                if (streq(role->name, name))
+                        return role;
+        return NULL;
+}
+
+void heap_registry_clear_roles(HeapRegistry *registry) {
+        for (Role *role = TAKE_PTR(registry->roles), *next; role; role = next) {
+                next = role->next;
+                role_free(role);
+        }
+}
+
+int heap_registry_add_role(HeapRegistry *registry, const char *name, char *const *heaps, bool other_regions) {
+        _cleanup_(role_freep) Role *role = calloc(1, sizeof(Role));
+        if (!role)
+                return -ENOMEM;
+
+        role->name = strdup(name);
+        role->heaps = strv_copy(heaps);
+        role->other_regions = other_regions;
+        if (!role->name || !role->heaps)
+                return -ENOMEM;
+
+        Role **end = &registry->roles;
+        while (*end)
+                end = &(*end)->next;
+        *end = TAKE_PTR(role);
+        return 0;
+}
+
+Heap *heap_registry_find(HeapRegistry *registry, const char *name) {
+        for (Heap *heap = registry->heaps; heap; heap = heap->next)
+                if (streq(heap->name, name))
+                        return heap;
+        return NULL;
+}
+
+int heap_registry_get(HeapRegistry *registry, const char *name, Heap **ret) {
+        Heap **p = &registry->heaps;
+
+        while (*p && strcmp((*p)->name, name) < 0)
+                p = &(*p)->next;
+
+        if (!*p || !streq((*p)->name, name)) {
+                _cleanup_(heap_freep) Heap *heap = calloc(1, sizeof(Heap));
+                if (!heap)
+                        return -ENOMEM;
+
+                heap->state = HEAP_FAILED;
+                heap->name = strdup(name);
+                if (!heap->name)
+                        return -ENOMEM;
+
+                heap->next = *p;
+                *p = TAKE_PTR(heap);
+        }
+
+        *ret = *p;
+        return 0;
+}
+
+/* Back to what the declarations alone say. */
+static void heap_reset(Heap *heap) {
+        heap->state = heap->declared ? HEAP_LOADABLE : HEAP_FAILED;
+        free(heap->reason);
+        heap->reason = NULL;
+        heap->failed_at = 0;
+}
+
+int heap_registry_appeared(HeapRegistry *registry, const char *name) {
+        Heap *heap;
+        int r = heap_registry_get(registry, name, &heap);
+        if (r < 0)
+                return r;
+
+        if (heap->state == HEAP_READY)
+                return 0;
+
+        heap_reset(heap);
+        heap->state = HEAP_READY;
+        registry_changed(registry);
+        return 0;
+}
+
+void heap_registry_vanished(HeapRegistry *registry, const char *name) {
+        Heap *heap = heap_registry_find(registry, name);
+
+        if (!heap || heap->state != HEAP_READY)
+                return;
+
+        heap_reset(heap);
+        registry_changed(registry);
+}
+
+void heap_registry_scan_begin(HeapRegistry *registry) {
+        for (Heap *heap = registry->heaps; heap; heap = heap->next)
+                heap->declared = false;
+}
+
+/* libkmod turns every '-' of modprobe.d into '_'. The roles know how such a name is spelled, if it is an odd one. */
+static const char *respell(const HeapRegistry *registry, const char *name) {
+        for (const Role *role = registry->roles; role; role = role->next)
+                for (char **entry = role->heaps; *entry; entry++) {
+                        const char *a = *entry, *b = name;
+
+                        while (*a && (*a == *b || (*a == '-' && *b == '_')))
+                                a++, b++;
+                        if (!*a && !*b)
+                                return *entry;
+                }
+        return name;
+}
+
+int heap_registry_declare(HeapRegistry *registry, const char *name, const char *module, bool installed) {
+        Heap *heap;
+        int r = heap_registry_get(registry, respell(registry, name), &heap);
+        if (r < 0)
+                return r;
+
+        if (!streq_ptr(heap->module, module)) {
+                char *copy = strdup(module);
+                if (!copy)
+                        return -ENOMEM;
+
+                free(heap->module);
+                heap->module = copy;
+        }
+
+        heap->declared = heap->declared || installed;
+        return 0;
+}
+
+void heap_registry_scan_end(HeapRegistry *registry) {
+        bool changed = false;
+
+        for (Heap *heap = registry->heaps; heap; heap = heap->next) {
+                HeapState before = heap->state;
+
+                /* A heap that failed stays so until it is tried again: what the scan sees may still be what failed. */
+                if (heap->state == HEAP_LOADABLE || (heap->state == HEAP_FAILED && !heap->reason))
+                        heap_reset(heap);
+
+                changed = changed || heap->state != before;
+        }
+
+        if (changed)
+                registry_changed(registry);
+}
+
+int heap_registry_failed(HeapRegistry *registry, const char *name, const char *module, const char *reason, uint64_t now) {
+        Heap *heap;
+        int r = heap_registry_get(registry, name, &heap);
+        if (r < 0)
+                return r;
+
+        if (module && !streq_ptr(heap->module, module)) {
+                char *module_copy = strdup(module);
+                if (!module_copy)
+                        return -ENOMEM;
+
+                free(heap->module);
+                heap->module = module_copy;
+        }
+
+        char *reason_copy = strdup(reason);
+        if (!reason_copy)
+                return -ENOMEM;
+
+        bool changed = heap->state != HEAP_FAILED || !streq_ptr(heap->reason, reason);
+
+        free(heap->reason);
+        heap->reason = reason_copy;
+        heap->state = HEAP_FAILED;
+        heap->failed_at = now;
+        if (changed)
+                registry_changed(registry);
+        return 0;
+}
+
+void heap_registry_regions_begin(HeapRegistry *registry) {
+        for (Region *region = registry->regions; region; region = region->next)
+                region->present = false;
+}
+
+int heap_registry_add_region(HeapRegistry *registry, const char *name, uint64_t size, bool is_default) {
+        for (Region *region = registry->regions; region; region = region->next)
+                if (streq(region->name, name)) {
+                        region->present = true;
+                        region->size = size > 0 ? size : region->size;
+                        region->is_default = region->is_default || is_default;
+                        return 0;
+                }
+
+        _cleanup_(region_freep) Region *region = calloc(1, sizeof(Region));
+        if (!region)
+                return -ENOMEM;
+        region->name = strdup(name);
+        if (!region->name)
+                return -ENOMEM;
+
+        region->size = size;
+        region->is_default = is_default;
+        region->present = true;
+        region->next = registry->regions;
+        registry->regions = TAKE_PTR(region);
+        registry_changed(registry);
+        return 0;
+}
+
+void heap_registry_regions_end(HeapRegistry *registry) {
+        bool changed = false;
+
+        for (Region **p = &registry->regions; *p;) {
+                Region *region = *p;
+
+                if (region->present) {
+                        p = &region->next;
+                        continue;
+                }
+
+                *p = region->next;
+                region_free(region);
+                changed = true;
+        }
+
+        if (changed)
+                registry_changed(registry);
+}
+
+const Region *heap_registry_region_of(const HeapRegistry *registry, const char *heap_name) {
+        bool is_default_name = streq(heap_name, HEAP_DEFAULT_CMA_REGION);
+
+        for (const Region *region = registry->regions; region; region = region->next)
+                if (streq(region->name, heap_name) || (is_default_name && region->is_default))
+                        return region;
+
+        /* A kernel without our cma_region bus does not say which region is the default one; where there is only one, it is. */
+        if (is_default_name && registry->regions && !registry->regions->next)
+                return registry->regions;
+
+        return NULL;
+}
+
+bool heap_registry_kernel_charges(const HeapRegistry *registry, const char *heap_name) {
+        /* udmabuf's pages are those of a memfd, which the kernel always charges. */
+        return streq(heap_name, HEAP_UDMABUF) || (streq(heap_name, "system") && registry->mem_accounting);
+}
+
+static bool entry_matches(const char *entry, const char *heap_name) {
+        size_t n = strlen(entry);
+
+        if (n > 0 && entry[n - 1] == '*')
+                return strncmp(entry, heap_name, n - 1) == 0;
+
+        return streq(entry, heap_name);
+}
+
+/* Whether this is the name of a region's heap on some board. */
+static bool names_a_region(const HeapRegistry *registry, const char *heap_name) {
+        for (const Role *role = registry->roles; role; role = role->next)
+                if (role->other_regions && strv_contains(role->heaps, heap_name))
+                        return true;
+        return false;
+}
+
+bool heap_registry_shows(const HeapRegistry *registry, const Heap *heap) {
+        if (heap->state == HEAP_READY)
+                return true;
+        if (heap->state == HEAP_FAILED)
+                return heap->reason != NULL;
+
+        /* modprobe.d declares cma_heap for every name that a board may give its region; those that this one has count. */
+        return !registry->regions_known || heap_registry_region_of(registry, heap->name) ||
+                !names_a_region(registry, heap->name);
+}
+
+static bool role_serves(const HeapRegistry *registry, const Role *role, const char *heap_name) {
+        for (char **entry = role->heaps; *entry; entry++)
+                if (entry_matches(*entry, heap_name))
+                        return true;
+
+        return role->other_regions && heap_registry_region_of(registry, heap_name);
+}
+
+bool heap_registry_serves(const HeapRegistry *registry, const char *heap_name, const char *role_name) {
+        const Role *role = find_role(registry, role_name);
+
+        return role && role_serves(registry, role, heap_name);
+}
+
+/* A heap that is neither there nor declared for a module leads nowhere. */
+static bool heap_is_candidate(const Heap *heap, bool ready) {
+        return ready ? heap->state == HEAP_READY : heap->state != HEAP_READY && heap->module;
+}
+
+static int candidates_add(char **names, size_t *n, const char *name) {
+        if (strv_contains(names, name))
+                return 0;
+
+        names[*n] = strdup(name);
+        if (!names[*n])
+                return -ENOMEM;
+
+        (*n)++;
+        return 0;
+}
+
+int heap_registry_candidates(HeapRegistry *registry, const char *role_name, char ***ret) {
+        const Role *role = find_role(registry, role_name);
+        size_t n = 0, n_heaps = 0;
+
+        if (!role)
+                return -ENOENT;
+
+        for (Heap *heap = registry->heaps; heap; heap = heap->next)
+                n_heaps++;
+
+        _cleanup_(strv_freep) char **names = calloc(n_heaps + 1, sizeof(char *));
+        if (!names)
+                return -ENOMEM;
+
+        /* First those that need no load, then the rest; in each, the role's order before what merely fits. */
+        for (int ready = 1; ready >= 0; ready--) {
+                for (char **entry = role->heaps; *entry; entry++)
+                        for (Heap *heap = registry->heaps; heap; heap = heap->next)
+                                if (heap_is_candidate(heap, ready) && entry_matches(*entry, heap->name) &&
+                                    candidates_add(names, &n, heap->name) < 0)
+                                        return -ENOMEM;
+
+                for (Heap *heap = registry->heaps; heap; heap = heap->next)
+                        if (heap_is_candidate(heap, ready) && role_serves(registry, role, heap->name) &&
+                            candidates_add(names, &n, heap->name) < 0)
+                                return -ENOMEM;
+        }
+
+        if (n == 0)
+                return -ENOENT;
+
+        *ret = TAKE_PTR(names);
+        return 0;
+}

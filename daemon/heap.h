@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include "heap-name.h"
+#include "macro.h"
+#include "strv.h"
+
+/* The role of a request that names neither heap nor role. */
+#define HEAP_ROLE_DEFAULT "system"
+
+/* What upstream's cma_heap calls the default area, beside the area's own name. */
+#define HEAP_DEFAULT_CMA_REGION "default_cma_region"
+
+/* The kernel's /dev/udmabuf: no dma-buf heap, but listed as one, since the worker can make a dma-buf with it. */
+#define HEAP_UDMABUF "udmabuf"
+
+typedef enum HeapState {
+        HEAP_READY,    /* the kernel has it */
+        HEAP_LOADABLE, /* a module is declared for it and installed */
+        HEAP_FAILED,   /* the last attempt to load its module failed, see reason */
+} HeapState;
+
+/* A CMA area of the kernel that heaps can serve (Documentation/ABI/testing/sysfs-kernel-mm-cma). */
+typedef struct Region Region;
+struct Region {
+        Region *next;
+        char *name;
+        uint64_t size; /* bytes; 0 when the kernel does not say */
+        bool is_default;
+        bool present; /* seen by the enumeration that is under way */
+};
+
+typedef struct Heap Heap;
+struct Heap {
+        Heap *next;
+        char *name;
+        HeapState state;
+        char *reason;        /* HEAP_FAILED: why */
+        char *module;        /* the module declared for it, or NULL */
+        bool declared;       /* the last scan found a module for it, and that module can be had */
+        uint64_t failed_at;  /* HEAP_FAILED: CLOCK_BOOTTIME in µs */
+        uint64_t bytes_used; /* of buffers handed out from it and alive */
+};
+
+/* What a client may want a heap for. */
+typedef struct Role Role;
+struct Role {
+        Role *next;
+        char *name;
+        char **heaps;       /* first choice first, NULL-terminated; one that ends in '*' stands for all that begin so */
+        bool other_regions; /* after those, every other heap that draws from a region */
+};
+
+/* Called after anything that ListHeaps shows has changed. */
+typedef void (*heap_changed_t)(void *userdata);
+
+typedef struct HeapRegistry {
+        Heap *heaps; /* by name */
+        Region *regions;
+        Role *roles;
+        bool regions_known;  /* false where the kernel reports no regions at all (CONFIG_CMA_SYSFS=n) */
+        bool mem_accounting; /* dma_heap.mem_accounting of the running kernel */
+        heap_changed_t on_changed;
+        void *userdata;
+} HeapRegistry;
+
+/* Sets up an empty registry. */
+void heap_registry_init(HeapRegistry *registry, heap_changed_t on_changed, void *userdata);
+void heap_registry_done(HeapRegistry *registry);
+
+/* Forgets every role, before they are added anew; and adds one. heaps: a NULL-terminated array that is copied. Returns 0 or
+ * -ENOMEM. */
+void heap_registry_clear_roles(HeapRegistry *registry);
+int heap_registry_add_role(HeapRegistry *registry, const char *name, char *const *heaps, bool other_regions);
+
+/* Path of the device that allocates for a heap. Returns 0, or -ENAMETOOLONG. */
+int heap_device_path(const char *name, char *buffer, size_t size);
+
+/* The heap of that name, or NULL. */
+Heap *heap_registry_find(HeapRegistry *registry, const char *name);
+
+/* The heap of that name, added as HEAP_FAILED without a reason if it is new. Returns 0 or -ENOMEM. */
+int heap_registry_get(HeapRegistry *registry, const char *name, Heap **ret);
+
+/* The kernel has this heap now; or has it no more (drivers other than heap modules can be unbound). 0 or -ENOMEM. */
+int heap_registry_appeared(HeapRegistry *registry, const char *name);
+void heap_registry_vanished(HeapRegistry *registry, const char *name);
+
+/* One scan of the declared modules: begin, once per declaration, end. `installed` is false where the module is declared
+ * but cannot be had. Heaps that are neither ready nor declared any more go at the end. */
+void heap_registry_scan_begin(HeapRegistry *registry);
+int heap_registry_declare(HeapRegistry *registry, const char *name, const char *module, bool installed);
+void heap_registry_scan_end(HeapRegistry *registry);
+
+/* The attempt to make a heap ready failed: reason is copied. */
+int heap_registry_failed(HeapRegistry *registry, const char *name, const char *module, const char *reason, uint64_t now);
+
+/* One enumeration of the regions: begin, once per region, end. */
+void heap_registry_regions_begin(HeapRegistry *registry);
+int heap_registry_add_region(HeapRegistry *registry, const char *name, uint64_t size, bool is_default);
+void heap_registry_regions_end(HeapRegistry *registry);
+
+/* The region that a heap draws from, or NULL if it is not bounded by one (or none is known). */
+const Region *heap_registry_region_of(const HeapRegistry *registry, const char *heap_name);
+
+/* Whether the kernel charges the memory cgroup of the allocating task for this heap's pages. */
+bool heap_registry_kernel_charges(const HeapRegistry *registry, const char *heap_name);
+
+/* Whether ListHeaps shows this heap: it is ready, it could be loaded, or it failed when somebody asked for it. */
+bool heap_registry_shows(const HeapRegistry *registry, const Heap *heap);
+
+/* Whether a heap may be chosen for a role. */
+bool heap_registry_serves(const HeapRegistry *registry, const char *heap_name, const char *role);
+
+/* The names of the heaps to try for a role, best first: ready ones in the role's order, then the rest in that order.
+ *
+ * Returns 0 and a NULL-terminated array that the caller frees with strv_free(), -ENOENT for an unknown role or one that no
+ * heap serves, -ENOMEM. */
+int heap_registry_candidates(HeapRegistry *registry, const char *role, char ***ret);

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+#include <inttypes.h>
+#include <signal.h>
+#include <systemd/sd-daemon.h>
+
+#include "build-config.h"
+#include "log.h"
+#include "manager.h"
+#include "request.h"
+#include "time-util.h"
+
+#define SPAWNER_PATH LIBEXECDIR "/dmaheapd-spawner"
+
+static int on_heaps_changed_deferred(sd_event_source *source _unused_, void *userdata) {
+        Manager *manager = userdata;
+
+        if (manager->on_heaps_changed)
+                manager->on_heaps_changed(manager->on_heaps_changed_userdata);
+        return 0;
+}
+
+static void on_heaps_changed(void *userdata) {
+        Manager *manager = userdata;
+
+        (void) sd_event_source_set_enabled(manager->changed_source, SD_EVENT_ONESHOT);
+}
+
+void manager_set_heaps_changed(Manager *manager, heap_changed_t callback, void *userdata) {
+        manager->on_heaps_changed = callback;
+        manager->on_heaps_changed_userdata = userdata;
+}
+
+static bool manager_is_idle(const Manager *manager) {
+        return manager->n_connections == 0 && !manager->requests && worker_pool_n_workers(manager->worker_pool) == 0 &&
+                !module_loader_busy(manager->module_loader);
+}
+
+static int manager_watch_idle(Manager *manager);
+
+static int on_idle(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
+        Manager *manager = userdata;
+
+        if (manager->n_connections > 0)
+                return 0; /* the last disconnect begins anew */
+        if (!manager_is_idle(manager))
+                return manager_watch_idle(manager);
+
+        log_debug("Nobody is connected and nothing is going on, exiting.");
+        (void) sd_notify(false, "STOPPING=1");
+        return sd_event_exit(manager->event, 0);
+}
+
+static int manager_watch_idle(Manager *manager) {
+        manager->idle_source = sd_event_source_disable_unref(manager->idle_source);
+
+        if (manager->config->idle_timeout_usec == UINT64_MAX)
+                return 0;
+
+        return sd_event_add_time_relative(manager->event, &manager->idle_source, CLOCK_MONOTONIC,
+                                          manager->config->idle_timeout_usec, 0, on_idle, manager);
+}
+
+static void on_config_problem(const char *path, unsigned line, const char *message, void *userdata _unused_) {
+        if (line > 0)
+                log_warning("%s:%u: %s", path, line, message);
+        else
+                log_warning("%s: %s", path, message);
+}
+
+static int manager_apply_roles(Manager *manager) {
+        heap_registry_clear_roles(&manager->heaps);
+
+        for (size_t i = 0; i < manager->config->n_roles; i++) {
+                const ConfigRole *role = &manager->config->roles[i];
+
+                int r = heap_registry_add_role(&manager->heaps, role->name, role->heaps, role->other_regions);
+                if (r < 0)
+                        return r;
+        }
+
+        on_heaps_changed(manager);
+        return 0;
+}
+
+static int manager_load_config(Manager *manager) {
+        Config *config;
+
+        int r = config_load(NULL, on_config_problem, NULL, &config);
+        if (r < 0)
+                return r;
+
+        config_free(manager->config);
+        manager->config = config;
+        return manager_apply_roles(manager);
+}
+
+static int on_sighup(sd_event_source *source _unused_, const struct signalfd_siginfo *si _unused_, void *userdata) {
+        Manager *manager = userdata;
+
+        (void) sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_usec(CLOCK_MONOTONIC));
+
+        int r = manager_load_config(manager);
+        if (r < 0)
+                (void) log_error_errno(r, "Cannot read the configuration again, keeping what there was: %m");
+        else
+                log_info("Configuration read again.");
+        if (manager->n_connections == 0)
+                (void) manager_watch_idle(manager);
+
+        (void) sd_notify(false, "READY=1");
+        return 0;
+}
+
+int manager_new(Manager **ret) {
+        _cleanup_(manager_freep) Manager *manager = calloc(1, sizeof(Manager));
+        int r;
+
+        if (!manager)
+                return -ENOMEM;
+
+        heap_registry_init(&manager->heaps, on_heaps_changed, manager);
+
+        r = sd_event_new(&manager->event);
+        if (r < 0)
+                return r;
+
+        r = sd_event_set_signal_exit(manager->event, true); /* SIGTERM and SIGINT */
+        if (r < 0)
+                return r;
+
+        r = sd_event_add_signal(manager->event, &manager->sighup_source, SIGHUP | SD_EVENT_SIGNAL_PROCMASK, on_sighup, manager);
+        if (r < 0)
+                return r;
+
+        (void) sd_event_set_watchdog(manager->event, true);
+
+        r = sd_event_add_defer(manager->event, &manager->changed_source, on_heaps_changed_deferred, manager);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(manager);
+        return 0;
+}
+
+Manager *manager_free(Manager *manager) {
+        if (!manager)
+                return NULL;
+
+        while (manager->requests)
+                allocate_request_free(manager->requests);
+        worker_pool_free(manager->worker_pool);
+        device_monitor_free(manager->device_monitor);
+        heap_scan_free(manager->heap_scan);
+        module_loader_free(manager->module_loader);
+        heap_registry_done(&manager->heaps);
+        client_registry_done(&manager->clients);
+        config_free(manager->config);
+        sd_event_source_disable_unref(manager->idle_source);
+        sd_event_source_disable_unref(manager->sighup_source);
+        sd_event_source_disable_unref(manager->changed_source);
+        sd_event_unref(manager->event);
+        free(manager);
+        return NULL;
+}
+
+static void on_first_scan(void *userdata) {
+        *(bool *) userdata = true;
+}
+
+/* The one place where the daemon waits: nobody is connected yet. */
+static int manager_first_scan(Manager *manager) {
+        HeapScanWait *wait;
+        bool done = false;
+        int r;
+
+        r = heap_scan_wait(manager->heap_scan, on_first_scan, &done, &wait);
+        while (r >= 0 && !done && sd_event_get_state(manager->event) != SD_EVENT_FINISHED)
+                r = sd_event_run(manager->event, UINT64_MAX);
+
+        return r;
+}
+
+int manager_startup(Manager *manager) {
+        int r;
+
+        r = manager_load_config(manager);
+        if (r < 0)
+                return log_error_errno(r, "Cannot read the configuration: %m");
+
+        r = worker_pool_new(manager->event, SPAWNER_PATH, &manager->worker_pool);
+        if (r < 0)
+                return log_error_errno(r, "Cannot start %s: %m", SPAWNER_PATH);
+
+        r = heap_scan_new(manager->event, &manager->heaps, &manager->heap_scan);
+        if (r >= 0)
+                r = module_loader_new(manager->event, heap_scan_on_declarations, manager->heap_scan, &manager->module_loader);
+        if (r < 0)
+                return log_error_errno(r, "Cannot set up the loading of modules: %m");
+        heap_scan_set_loader(manager->heap_scan, manager->module_loader);
+
+        /* Here the ledger will be opened and reconciled against a census. */
+
+        r = device_monitor_new(manager->event, &manager->heaps, "/sys", &manager->device_monitor);
+        if (r < 0)
+                return log_error_errno(r, "Cannot follow the devices: %m");
+
+        r = manager_first_scan(manager);
+        if (r < 0)
+                return log_error_errno(r, "Cannot look for kernel modules of heaps: %m");
+
+        r = manager_watch_idle(manager);
+        if (r < 0)
+                return log_error_errno(r, "Cannot set a timer: %m");
+
+        return 0;
+}
+
+int manager_connect(Manager *manager, int socket_fd, Connection *ret) {
+        _cleanup_(peer_freep) Peer *peer = NULL;
+        Client *client;
+        int r;
+
+        r = peer_new(socket_fd, &peer);
+        if (r < 0)
+                return r;
+
+        r = client_registry_connect(&manager->clients, peer, &client);
+        if (r < 0)
+                return r;
+
+        manager->n_connections++;
+        manager->idle_source = sd_event_source_disable_unref(manager->idle_source);
+
+        *ret = (Connection) { .peer = TAKE_PTR(peer), .client = client };
+        return 0;
+}
+
+void manager_disconnect(Manager *manager, Connection *connection) {
+        Client *client = connection->client;
+
+        if (!client)
+                return;
+
+        if (client->n_connections == 1)
+                worker_pool_forget_client(manager->worker_pool, client);
+        (void) client_registry_disconnect(&manager->clients, client);
+        *connection = (Connection) { .peer = peer_free(connection->peer) };
+
+        if (--manager->n_connections == 0)
+                (void) manager_watch_idle(manager);
+}

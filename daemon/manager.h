@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "client.h"
+#include "config.h"
+#include "device-monitor.h"
+#include "heap-scan.h"
+#include "heap.h"
+#include "module-loader.h"
+#include "worker-pool.h"
+
+typedef struct AllocateRequest AllocateRequest;
+
+/* Owns every object of the daemon. Who comes to it from outside is a connection; what it asks for is a request. */
+typedef struct Manager {
+        sd_event *event;
+        Config *config;
+        HeapRegistry heaps;
+        HeapScan *heap_scan;
+        ModuleLoader *module_loader;
+        DeviceMonitor *device_monitor;
+        WorkerPool *worker_pool;
+        ClientRegistry clients;
+        AllocateRequest *requests;
+        unsigned n_connections;
+        sd_event_source *idle_source;
+        sd_event_source *sighup_source;
+        sd_event_source *changed_source; /* coalesces what happens to the heaps in one turn of the loop */
+        heap_changed_t on_heaps_changed;
+        void *on_heaps_changed_userdata;
+} Manager;
+
+/* One open connection of a client. */
+typedef struct Connection {
+        Peer *peer;
+        Client *client;
+} Connection;
+
+int manager_new(Manager **ret);
+Manager *manager_free(Manager *manager);
+DEFINE_CLEANUP(Manager, manager_free);
+
+/* Brings up everything that must be there before the first client: configuration, spawner, heaps and what could be loaded,
+ * device monitor. Blocks for as long as that takes; listening comes afterwards. Returns 0, or -errno, logged. */
+int manager_startup(Manager *manager);
+
+/* Whom to tell when what ListHeaps shows has changed. */
+void manager_set_heaps_changed(Manager *manager, heap_changed_t on_heaps_changed, void *userdata);
+
+/* Identifies who has connected. Returns 0, or -errno: -ESRCH when it is gone already. */
+int manager_connect(Manager *manager, int socket_fd, Connection *ret);
+
+/* The connection has ended; its request must have been cancelled. */
+void manager_disconnect(Manager *manager, Connection *connection);

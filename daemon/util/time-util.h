@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+#include <time.h>
+
+#include "macro.h"
+
+static inline uint64_t clock_usec(clockid_t clock) {
+        struct timespec ts;
+
+        (void) clock_gettime(clock, &ts);
+        return (uint64_t) ts.tv_sec * USEC_PER_SEC + (uint64_t) ts.tv_nsec / 1000;
+}
+
+/* CLOCK_BOOTTIME in microseconds: what the interface, the ledger and all intervals here are told in. */
+static inline uint64_t now_usec(void) {
+        return clock_usec(CLOCK_BOOTTIME);
+}

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* The only file that speaks varlink. A method is always: dispatch, validate, act, reply; the reply to Allocate comes later,
+ * from the request's callback. Descriptors are pushed only when nothing but the reply itself can fail: sd-varlink hands a
+ * pushed descriptor over with whatever is sent next, an error included. */
+
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-varlink.h>
+
+#include "build-config.h"
+#include "input-watch.h"
+#include "log.h"
+#include "request.h"
+#include "varlink-io.dmaheapd.Allocator.h"
+#include "varlink-server.h"
+
+#define ERROR_PREFIX "io.dmaheapd.Allocator."
+
+typedef struct Link Link;
+
+struct VarlinkServer {
+        Manager *manager;
+        sd_varlink_server *server;
+        Link *links;
+};
+
+/* One connection, from the protocol's side. */
+struct Link {
+        Link *next;
+        VarlinkServer *server;
+        sd_varlink *varlink; /* borrowed: sd-varlink keeps it until the disconnect callback */
+        Connection connection;
+        InputWatch *input_watch;
+        AllocateRequest *request;  /* an Allocate without a reply yet */
+        HeapScanWait *scan_wait;   /* a ListHeaps without a reply yet */
+        bool subscribed;           /* to ListHeaps */
+        bool wants_more;           /* of the ListHeaps that waits */
+};
+
+static Link *link_free(Link *link) {
+        if (!link)
+                return NULL;
+
+        for (Link **p = &link->server->links; *p; p = &(*p)->next)
+                if (*p == link) {
+                        *p = link->next;
+                        break;
+                }
+
+        heap_scan_wait_cancel(link->scan_wait);
+        if (link->request)
+                allocate_request_cancel(link->request);
+        input_watch_free(link->input_watch);
+        manager_disconnect(link->server->manager, &link->connection);
+        free(link);
+        return NULL;
+}
+DEFINE_CLEANUP(Link, link_free);
+
+static const char *heap_state_to_string(HeapState state) {
+        static const char *const names[] = {
+                [HEAP_READY] = "ready",
+                [HEAP_LOADABLE] = "loadable",
+                [HEAP_FAILED] = "failed",
+        };
+
+        return names[state];
+}
+
+static int build_heap(const HeapRegistry *registry, const Heap *heap, sd_json_variant **ret) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *roles = NULL;
+        const Region *region = heap_registry_region_of(registry, heap->name);
+        int r;
+
+        r = sd_json_variant_new_array(&roles, NULL, 0);
+        if (r < 0)
+                return r;
+
+        for (const Role *role = registry->roles; role; role = role->next)
+                if (heap_registry_serves(registry, heap->name, role->name)) {
+                        r = sd_json_variant_append_arrayb(&roles, SD_JSON_BUILD_STRING(role->name));
+                        if (r < 0)
+                                return r;
+                }
+
+        return sd_json_buildo(
+                        ret,
+                        SD_JSON_BUILD_PAIR_STRING("name", heap->name),
+                        SD_JSON_BUILD_PAIR_STRING("state", heap_state_to_string(heap->state)),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!heap->reason, "reason", SD_JSON_BUILD_STRING(heap->reason)),
+                        SD_JSON_BUILD_PAIR_VARIANT("roles", roles),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!heap->module, "module", SD_JSON_BUILD_STRING(heap->module)),
+                        SD_JSON_BUILD_PAIR_STRING("accounting", heap_registry_kernel_charges(registry, heap->name) ? "kernel" : "daemon"),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!region, "region", SD_JSON_BUILD_STRING(region ? region->name : NULL)),
+                        SD_JSON_BUILD_PAIR_CONDITION(region && region->size > 0, "size", SD_JSON_BUILD_UNSIGNED(region ? region->size : 0)),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("used", heap->bytes_used));
+}
+
+static int build_heaps(const HeapRegistry *registry, sd_json_variant **ret) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *heaps = NULL;
+        int r;
+
+        r = sd_json_variant_new_array(&heaps, NULL, 0);
+        if (r < 0)
+                return r;
+
+        for (const Heap *heap = registry->heaps; heap; heap = heap->next) {
+                _cleanup_(sd_json_variant_unrefp) sd_json_variant *item = NULL;
+
+                if (!heap_registry_shows(registry, heap))
+                        continue;
+
+                r = build_heap(registry, heap, &item);
+                if (r < 0)
+                        return r;
+
+                r = sd_json_variant_append_array(&heaps, item);
+                if (r < 0)
+                        return r;
+        }
+
+        return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_VARIANT("heaps", heaps));
+}
+
+/* What cannot be told to a peer ends its connection: it would wait for ever. */
+static void link_check(Link *link, int r, const char *what) {
+        if (r >= 0)
+                return;
+
+        (void) log_debug_errno(r, "Cannot send %s, closing the connection: %m", what);
+        (void) sd_varlink_close(link->varlink);
+}
+
+static void link_send_heaps(Link *link, bool more) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
+
+        int r = build_heaps(&link->server->manager->heaps, &parameters);
+        if (r >= 0)
+                r = more ? sd_varlink_notify(link->varlink, parameters) : sd_varlink_reply(link->varlink, parameters);
+
+        link_check(link, r, "the list of heaps");
+}
+
+static void on_heaps_changed(void *userdata) {
+        VarlinkServer *server = userdata;
+
+        for (Link *link = server->links, *next; link; link = next) {
+                next = link->next;
+                if (link->subscribed)
+                        link_send_heaps(link, true);
+        }
+}
+
+static void on_scanned(void *userdata) {
+        Link *link = userdata;
+
+        link->scan_wait = NULL;
+        link->subscribed = link->wants_more;
+        link_send_heaps(link, link->wants_more);
+}
+
+static int vl_method_list_heaps(sd_varlink *varlink, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
+        static const sd_json_dispatch_field table[] = { {} };
+        Link *link = userdata;
+        int r;
+
+        r = sd_varlink_dispatch(varlink, parameters, table, NULL);
+        if (r != 0)
+                return r;
+        if (flags & SD_VARLINK_METHOD_ONEWAY)
+                return 0;
+
+        link->wants_more = flags & SD_VARLINK_METHOD_MORE;
+
+        if (heap_scan_is_recent(link->server->manager->heap_scan)) {
+                on_scanned(link);
+                return 0;
+        }
+
+        return heap_scan_wait(link->server->manager->heap_scan, on_scanned, link, &link->scan_wait);
+}
+
+/* Numbers that may be null, which leaves the default alone. */
+static int dispatch_number(const char *name, sd_json_variant *variant, sd_json_dispatch_flags_t flags, void *userdata) {
+        if (sd_json_variant_is_null(variant))
+                return 0;
+
+        return sd_json_dispatch_uint64(name, variant, flags, userdata);
+}
+
+static bool label_is_valid(const char *label) {
+        size_t n = strlen(label);
+
+        for (const char *p = label; *p; p++)
+                if (*p < ' ' || *p > '~')
+                        return false;
+
+        return n >= 1 && n <= BUFFER_LABEL_MAX;
+}
+
+/* Sends the buffers, whose descriptors are taken. Returns false if none of them has reached sd-varlink. */
+static bool link_send_buffers(Link *link, const AllocateReply *reply) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *buffers = NULL, *parameters = NULL;
+        int r = 0;
+
+        for (size_t i = 0; i < reply->n_buffers && r >= 0; i++)
+                r = sd_json_variant_append_arraybo(
+                                &buffers,
+                                SD_JSON_BUILD_PAIR_UNSIGNED("fileDescriptor", i),
+                                SD_JSON_BUILD_PAIR_UNSIGNED("id", reply->buffers[i].inode),
+                                SD_JSON_BUILD_PAIR_UNSIGNED("size", reply->size));
+        if (r >= 0)
+                r = sd_json_buildo(
+                                &parameters,
+                                SD_JSON_BUILD_PAIR_STRING("heap", reply->heap),
+                                SD_JSON_BUILD_PAIR_VARIANT("buffers", buffers));
+        if (r < 0) {
+                link_check(link, r, "buffers");
+                return false;
+        }
+
+        for (size_t i = 0; i < reply->n_buffers; i++) {
+                r = sd_varlink_push_fd(link->varlink, reply->buffers[i].fd);
+                if (r < 0) {
+                        link_check(link, r, "buffers"); /* with what was pushed so far */
+                        return i > 0;
+                }
+                reply->buffers[i].fd = -EBADF;
+        }
+
+        link_check(link, sd_varlink_reply(link->varlink, parameters), "buffers");
+        return true;
+}
+
+static int send_error(sd_varlink *varlink, const AllocateReply *reply) {
+        switch (reply->error) {
+        case ALLOCATE_NO_SUCH_HEAP:
+                return sd_varlink_errorbo(
+                                varlink, ERROR_PREFIX "NoSuchHeap",
+                                SD_JSON_BUILD_PAIR_CONDITION(!!reply->heap, "heap", SD_JSON_BUILD_STRING(reply->heap)),
+                                SD_JSON_BUILD_PAIR_CONDITION(!!reply->role, "role", SD_JSON_BUILD_STRING(reply->role)));
+        case ALLOCATE_HEAP_UNAVAILABLE:
+                return sd_varlink_errorbo(
+                                varlink, ERROR_PREFIX "HeapUnavailable",
+                                SD_JSON_BUILD_PAIR_STRING("heap", reply->heap),
+                                SD_JSON_BUILD_PAIR_STRING("reason", reply->reason));
+        case ALLOCATE_OUT_OF_MEMORY:
+                return sd_varlink_errorbo(varlink, ERROR_PREFIX "OutOfMemory", SD_JSON_BUILD_PAIR_STRING("heap", reply->heap));
+        case ALLOCATE_OUT_OF_RESOURCES:
+                return sd_varlink_errorbo(varlink, ERROR_PREFIX "OutOfResources", SD_JSON_BUILD_PAIR_STRING("resource", reply->resource));
+        case ALLOCATE_TIMED_OUT:
+                return sd_varlink_errorbo(varlink, ERROR_PREFIX "TimedOut", SD_JSON_BUILD_PAIR_STRING("heap", reply->heap));
+        case ALLOCATE_INVALID_PARAMETER:
+                return sd_varlink_error_invalid_parameter_name(varlink, reply->parameter);
+        case ALLOCATE_SUCCESS:
+                break;
+        }
+
+        return sd_varlink_error_errno(varlink, -EINVAL);
+}
+
+static bool on_replied(const AllocateReply *reply, void *userdata) {
+        Link *link = userdata;
+
+        link->request = NULL;
+
+        if (reply->error == ALLOCATE_SUCCESS)
+                return link_send_buffers(link, reply);
+
+        /* sd-varlink returns the errno that stands for the error it has sent; only a link that still waits has got none. */
+        (void) send_error(link->varlink, reply);
+        return false;
+}
+
+static int vl_method_allocate(sd_varlink *varlink, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
+        struct {
+                const char *heap, *role, *access, *label;
+                uint64_t size, count;
+        } p = { .count = 1 };
+        static const sd_json_dispatch_field table[] = {
+                { "heap", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(typeof(p), heap), SD_JSON_NULLABLE },
+                { "role", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(typeof(p), role), SD_JSON_NULLABLE },
+                { "size", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(typeof(p), size), SD_JSON_MANDATORY },
+                { "count", SD_JSON_VARIANT_UNSIGNED, dispatch_number, offsetof(typeof(p), count), SD_JSON_NULLABLE },
+                { "access", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(typeof(p), access), SD_JSON_NULLABLE },
+                { "label", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(typeof(p), label), SD_JSON_NULLABLE },
+                {},
+        };
+        Link *link = userdata;
+        int r;
+
+        r = sd_varlink_dispatch(varlink, parameters, table, &p);
+        if (r != 0)
+                return r;
+        if (flags & SD_VARLINK_METHOD_ONEWAY)
+                return 0; /* there would be no reply to carry the buffers */
+
+        if (p.heap && !heap_name_is_valid(p.heap))
+                return sd_varlink_error_invalid_parameter_name(varlink, "heap");
+        if (p.role && (p.heap || !heap_name_is_valid(p.role)))
+                return sd_varlink_error_invalid_parameter_name(varlink, "role");
+        if (p.size < 1 || p.size > BUFFER_SIZE_MAX)
+                return sd_varlink_error_invalid_parameter_name(varlink, "size");
+        if (p.count < 1 || p.count > WORKER_BUFFERS_MAX)
+                return sd_varlink_error_invalid_parameter_name(varlink, "count");
+        if (p.access && !streq(p.access, "readWrite") && !streq(p.access, "readOnly"))
+                return sd_varlink_error_invalid_parameter_name(varlink, "access");
+        if (p.label && !label_is_valid(p.label))
+                return sd_varlink_error_invalid_parameter_name(varlink, "label");
+
+        return allocate_request_new(
+                        link->server->manager,
+                        &link->connection,
+                        &(AllocateParameters) {
+                                .heap = p.heap,
+                                .role = p.role,
+                                .size = p.size,
+                                .n_buffers = p.count,
+                                .read_only = p.access && streq(p.access, "readOnly"),
+                                .label = p.label,
+                        },
+                        on_replied,
+                        link,
+                        &link->request);
+}
+
+static void on_input_stalled(void *userdata) {
+        Link *link = userdata;
+
+        log_debug("Closing a connection that says nothing.");
+        (void) sd_varlink_close(link->varlink); /* on_disconnect() frees the link */
+}
+
+static int on_connect(sd_varlink_server *sd_server _unused_, sd_varlink *varlink, void *userdata) {
+        VarlinkServer *server = userdata;
+        int r;
+
+        _cleanup_(link_freep) Link *link = calloc(1, sizeof(Link));
+        if (!link)
+                return -ENOMEM;
+
+        link->server = server;
+        link->varlink = varlink;
+        link->next = server->links;
+        server->links = link;
+
+        r = manager_connect(server->manager, sd_varlink_get_fd(varlink), &link->connection);
+        if (r < 0)
+                return log_debug_errno(r, "Refusing a connection whose peer cannot be identified: %m");
+
+        r = input_watch_new(server->manager->event, sd_varlink_get_fd(varlink), on_input_stalled, link, &link->input_watch);
+        if (r < 0)
+                return r;
+
+        r = sd_varlink_set_allow_fd_passing_output(varlink, true);
+        if (r < 0)
+                return r;
+
+        (void) sd_varlink_set_userdata(varlink, TAKE_PTR(link));
+        return 0;
+}
+
+static void on_disconnect(sd_varlink_server *sd_server _unused_, sd_varlink *varlink, void *userdata _unused_) {
+        link_free(sd_varlink_set_userdata(varlink, NULL));
+}
+
+VarlinkServer *varlink_server_free(VarlinkServer *server) {
+        if (!server)
+                return NULL;
+
+        manager_set_heaps_changed(server->manager, NULL, NULL);
+        while (server->links) {
+                (void) sd_varlink_set_userdata(server->links->varlink, NULL);
+                link_free(server->links);
+        }
+        sd_varlink_server_unref(server->server);
+        free(server);
+        return NULL;
+}
+
+int varlink_server_new(Manager *manager, VarlinkServer **ret) {
+        int r;
+
+        _cleanup_(varlink_server_freep) VarlinkServer *server = calloc(1, sizeof(VarlinkServer));
+        if (!server)
+                return log_error_errno(ENOMEM, "Cannot set up the varlink server: %m");
+        server->manager = manager;
+
+        r = sd_varlink_server_new(&server->server, SD_VARLINK_SERVER_ACCOUNT_UID);
+        if (r >= 0)
+                r = sd_varlink_server_set_info(server->server, "dmaheapd", "dmaheapd", PROJECT_VERSION, NULL);
+        if (r >= 0)
+                r = sd_varlink_server_add_interface(server->server, &vl_interface_io_dmaheapd_Allocator);
+        if (r >= 0)
+                r = sd_varlink_server_bind_method_many(
+                                server->server,
+                                "io.dmaheapd.Allocator.Allocate", vl_method_allocate,
+                                "io.dmaheapd.Allocator.ListHeaps", vl_method_list_heaps);
+        if (r >= 0)
+                r = sd_varlink_server_bind_connect(server->server, on_connect);
+        if (r >= 0)
+                r = sd_varlink_server_bind_disconnect(server->server, on_disconnect);
+        if (r >= 0)
+                r = sd_varlink_server_set_connections_max(server->server, manager->config->connections_max);
+        if (r >= 0)
+                r = sd_varlink_server_set_connections_per_uid_max(server->server, manager->config->connections_per_user_max);
+        if (r >= 0)
+                r = sd_varlink_server_attach_event(server->server, manager->event, SD_EVENT_PRIORITY_NORMAL);
+        if (r < 0)
+                return log_error_errno(r, "Cannot set up the varlink server: %m");
+
+        (void) sd_varlink_server_set_userdata(server->server, server);
+        manager_set_heaps_changed(manager, on_heaps_changed, server);
+
+        r = sd_varlink_server_listen_auto(server->server);
+        if (r < 0)
+                return log_error_errno(r, "Cannot listen on the socket from systemd: %m");
+        if (r == 0)
+                return log_error_errno(ENOTCONN, "No socket was passed; dmaheapd is started by dmaheapd.socket.");
+
+        *ret = TAKE_PTR(server);
+        return 0;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+/* The messages between daemon, spawner and workers: fixed sizes, one a datagram of an AF_UNIX SOCK_SEQPACKET socket, with
+ * descriptors by SCM_RIGHTS. All ends are of one build, so that there is no version. */
+
+#include <stdint.h>
+
+#include "fd-util.h"
+
+/* The most buffers of one request: as many as one message can carry. */
+#define WORKER_BUFFERS_MAX FDS_PER_MESSAGE_MAX
+
+/* The most bytes of a dma-buf's name (DMA_BUF_SET_NAME, include/uapi/linux/dma-buf.h), its end not counted. */
+#define BUFFER_LABEL_MAX 31U
+
+/* The spawner is started with its socket as this descriptor. */
+#define SPAWNER_SOCKET_FD 3
+
+/* Daemon to spawner, with two descriptors: the control group's directory and the worker's socket. */
+typedef struct SpawnRequest {
+        uint64_t id;
+} SpawnRequest;
+
+/* Spawner to daemon: with the worker's pidfd if error is 0. */
+typedef struct SpawnReply {
+        uint64_t id;
+        int32_t error; /* errno of clone3(2), or 0 */
+        int32_t pid;
+} SpawnReply;
+
+enum {
+        WORKER_READ_ONLY = 1 << 0, /* the dma-buf cannot be mapped for writing */
+        WORKER_UDMABUF = 1 << 1,   /* the device is /dev/udmabuf */
+};
+
+/* Daemon to worker, with one descriptor: the heap's device. */
+typedef struct WorkerRequest {
+        uint64_t id;
+        uint64_t size; /* of each buffer, in bytes, whole pages */
+        uint32_t n_buffers;
+        uint32_t flags;
+        char label[BUFFER_LABEL_MAX + 1]; /* empty: none */
+} WorkerRequest;
+
+/* Worker to daemon: with the n_buffers dma-bufs if error is 0. */
+typedef struct WorkerReply {
+        uint64_t id;
+        int32_t error; /* errno, or 0 */
+        uint32_t n_buffers;
+} WorkerReply;
