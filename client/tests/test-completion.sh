@@ -29,4 +29,4 @@ for verb in $verbs; do
 done
 expect 'dmaheapctl allocate --role = c' contiguous
 expect 'dmaheapctl --json = ' "$(printf 'pretty\nshort')"
-expect 'dmaheapctl allocate 8M -- cat /etc/passw' /etc/passwd
+expect 'dmaheapctl allocate 8M -- cat /etc/os-releas' /etc/os-release
