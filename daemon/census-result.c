@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "census-result.h"
+
+CensusResult *census_result_free(CensusResult *result) {
+        if (result) {
+                free(result->entries);
+                free(result->inodes);
+                free(result->exporters);
+        }
+        free(result);
+        return NULL;
+}
+
+void census_builder_done(CensusBuilder *builder) {
+        free(builder->items);
+        free(builder->exporters);
+        *builder = (CensusBuilder) {};
+}
+
+/* There are a handful of exporters, and the same one comes many times in a row. */
+static int find_exporter(CensusBuilder *builder, const char *exporter, size_t length, size_t *ret) {
+        char name[CENSUS_EXPORTER_SIZE] = {};
+
+        memcpy(name, exporter, MIN(length, sizeof(name) - 1));
+
+        for (size_t i = builder->n_exporters; i-- > 0;)
+                if (streq(builder->exporters[i], name)) {
+                        *ret = i;
+                        return 0;
+                }
+
+        char(*larger)[CENSUS_EXPORTER_SIZE] = reallocarray(builder->exporters, builder->n_exporters + 1, sizeof(*larger));
+        if (!larger)
+                return -ENOMEM;
+
+        builder->exporters = larger;
+        memcpy(larger[builder->n_exporters], name, sizeof(name));
+        *ret = builder->n_exporters++;
+        return 0;
+}
+
+int census_builder_add(CensusBuilder *builder, uint64_t inode, uint64_t size, const char *exporter, size_t length) {
+        size_t index;
+
+        int r = find_exporter(builder, exporter, length, &index);
+        if (r < 0)
+                return r;
+
+        if (builder->n_items == builder->n_items_allocated) {
+                size_t n = MAX(builder->n_items_allocated * 2, (size_t) 256);
+
+                CensusItem *larger = reallocarray(builder->items, n, sizeof(*larger));
+                if (!larger)
+                        return -ENOMEM;
+                builder->items = larger;
+                builder->n_items_allocated = n;
+        }
+
+        builder->items[builder->n_items++] = (CensusItem) { inode, size, index };
+        return 0;
+}
+
+static int compare_items(const void *a, const void *b) {
+        const CensusItem *x = a, *y = b;
+
+        return x->inode < y->inode ? -1 : x->inode > y->inode;
+}
+
+void census_builder_sort(CensusBuilder *builder) {
+        size_t n = 0;
+
+        if (builder->n_items > 0)
+                qsort(builder->items, builder->n_items, sizeof(CensusItem), compare_items);
+
+        for (size_t i = 0; i < builder->n_items; i++)
+                if (n == 0 || builder->items[n - 1].inode != builder->items[i].inode)
+                        builder->items[n++] = builder->items[i];
+        builder->n_items = n;
+}
+
+int census_builder_finish(CensusBuilder *builder, CensusResult **ret) {
+        _cleanup_(census_result_freep) CensusResult *result = calloc(1, sizeof(*result));
+        if (!result)
+                return -ENOMEM;
+
+        /* calloc() of nothing may give NULL. */
+        result->entries = calloc(builder->n_items + 1, sizeof(CensusEntry));
+        result->inodes = calloc(builder->n_items + 1, sizeof(uint64_t));
+        if (!result->entries || !result->inodes)
+                return -ENOMEM;
+
+        result->exporters = TAKE_PTR(builder->exporters);
+        for (size_t i = 0; i < builder->n_items; i++) {
+                const CensusItem *item = &builder->items[i];
+
+                result->inodes[i] = item->inode;
+                result->entries[i] = (CensusEntry) { item->inode, item->size, result->exporters[item->exporter] };
+        }
+        result->n_entries = builder->n_items;
+
+        *ret = TAKE_PTR(result);
+        return 0;
+}
+
+/* ---- bufinfo ---- */
+
+/* Takes a column of digits, at least eight, and the tab after it. */
+static bool take_column(const char **p, const char *end, unsigned base, uint64_t *ret) {
+        uint64_t value = 0;
+        const char *s = *p;
+
+        for (; s < end && *s != '\t'; s++) {
+                unsigned digit = *s >= '0' && *s <= '9' ? *s - '0' : *s >= 'a' && *s <= 'f' ? *s - 'a' + 10 : 16;
+
+                if (digit >= base || __builtin_mul_overflow(value, base, &value) || __builtin_add_overflow(value, digit, &value))
+                        return false;
+        }
+        if (s == end || s - *p < 8)
+                return false;
+
+        *p = s + 1;
+        *ret = value;
+        return true;
+}
+
+/* size, flags, mode, count, exporter, inode, name: drivers/dma-buf/dma-buf.c prints all numbers with %08. The rest of a name
+ * with a newline in it has 30 bytes at most; these columns and their tabs have 45. */
+static bool parse_line(const char *p, const char *end, CensusItem *ret, const char **ret_exporter, size_t *ret_length) {
+        uint64_t size, flags, mode, count, inode;
+
+        if (!take_column(&p, end, 10, &size) || !take_column(&p, end, 16, &flags) || !take_column(&p, end, 16, &mode) ||
+            !take_column(&p, end, 10, &count))
+                return false;
+
+        const char *exporter = p;
+        p = memchr(p, '\t', end - p);
+        if (!p)
+                return false;
+
+        size_t length = p++ - exporter;
+        if (!take_column(&p, end, 10, &inode) || inode == 0)
+                return false;
+
+        *ret = (CensusItem) { .inode = inode, .size = size };
+        *ret_exporter = exporter;
+        *ret_length = length;
+        return true;
+}
+
+static bool take_literal(const char **p, const char *end, const char *literal) {
+        size_t n = strlen(literal);
+
+        if ((size_t) (end - *p) < n || memcmp(*p, literal, n) != 0)
+                return false;
+        *p += n;
+        return true;
+}
+
+static bool take_number(const char **p, const char *end, uint64_t *ret) {
+        const char *s = *p;
+        uint64_t value = 0;
+
+        for (; s < end && *s >= '0' && *s <= '9'; s++)
+                if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, *s - '0', &value))
+                        return false;
+        if (s == *p)
+                return false;
+
+        *p = s;
+        *ret = value;
+        return true;
+}
+
+/* "Total N objects, M bytes": a name can fake this line, but never be the last one. */
+static bool parse_total(const char *p, const char *end, uint64_t *ret_n, uint64_t *ret_size) {
+        return take_literal(&p, end, "Total ") && take_number(&p, end, ret_n) && take_literal(&p, end, " objects, ") &&
+                take_number(&p, end, ret_size) && take_literal(&p, end, " bytes") && p == end;
+}
+
+int census_builder_add_bufinfo(CensusBuilder *builder, const char *text, size_t size) {
+        const char *end = text + size, *last = NULL, *last_end = NULL;
+        uint64_t n = 0, sum = 0, total_n, total_size;
+
+        for (const char *line = text, *line_end; line < end; line = line_end + 1) {
+                const char *exporter;
+                CensusItem item;
+                size_t length;
+
+                line_end = memchr(line, '\n', end - line);
+                if (!line_end)
+                        return -EBADMSG;
+
+                last = line;
+                last_end = line_end;
+                if (!parse_line(line, line_end, &item, &exporter, &length))
+                        continue;
+
+                int r = census_builder_add(builder, item.inode, item.size, exporter, length);
+                if (r < 0)
+                        return r;
+                n++;
+                sum += item.size;
+        }
+
+        if (!last || !parse_total(last, last_end, &total_n, &total_size) || total_n != n || total_size != sum)
+                return -EBADMSG;
+        return 0;
+}
+
+int census_parse_bufinfo(const char *text, size_t size, CensusResult **ret) {
+        _cleanup_(census_builder_done) CensusBuilder builder = {};
+
+        int r = census_builder_add_bufinfo(&builder, text, size);
+        if (r < 0)
+                return r;
+
+        census_builder_sort(&builder);
+        return census_builder_finish(&builder, ret);
+}
+
+/* ---- from child to parent ---- */
+
+typedef struct Header {
+        int64_t error;
+        uint64_t n_items;
+        uint64_t n_exporters;
+} Header;
+
+static int write_all(int fd, const void *data, size_t size) {
+        const char *p = data;
+
+        while (size > 0) {
+                ssize_t n = write(fd, p, size);
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return -errno;
+                p += n;
+                size -= n;
+        }
+
+        return 0;
+}
+
+static int read_all(int fd, void *data, size_t size) {
+        char *p = data;
+
+        while (size > 0) {
+                ssize_t n = read(fd, p, size);
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n <= 0)
+                        return n < 0 ? -errno : -EIO;
+                p += n;
+                size -= n;
+        }
+
+        return 0;
+}
+
+int census_builder_write(const CensusBuilder *builder, int error, int fd) {
+        Header header = { .error = error };
+
+        if (error >= 0) {
+                header.n_items = builder->n_items;
+                header.n_exporters = builder->n_exporters;
+        }
+
+        int r = write_all(fd, &header, sizeof(header));
+        if (r >= 0)
+                r = write_all(fd, builder->items, header.n_items * sizeof(CensusItem));
+        if (r >= 0)
+                r = write_all(fd, builder->exporters, header.n_exporters * CENSUS_EXPORTER_SIZE);
+        return r;
+}
+
+int census_builder_read(CensusBuilder *builder, int fd) {
+        Header header;
+        struct stat st;
+
+        if (lseek(fd, 0, SEEK_SET) < 0 || fstat(fd, &st) < 0)
+                return -errno;
+
+        int r = read_all(fd, &header, sizeof(header));
+        if (r < 0)
+                return r;
+        if (header.error < 0)
+                return header.error;
+
+        /* The child may have died on the way. */
+        uint64_t size = st.st_size;
+        if (header.n_items > size / sizeof(CensusItem) || header.n_exporters > size / CENSUS_EXPORTER_SIZE ||
+            sizeof(header) + header.n_items * sizeof(CensusItem) + header.n_exporters * CENSUS_EXPORTER_SIZE != size)
+                return -EIO;
+
+        builder->items = calloc(header.n_items + 1, sizeof(CensusItem));
+        builder->exporters = calloc(header.n_exporters + 1, CENSUS_EXPORTER_SIZE);
+        if (!builder->items || !builder->exporters)
+                return -ENOMEM;
+        builder->n_items = builder->n_items_allocated = header.n_items;
+        builder->n_exporters = header.n_exporters;
+
+        r = read_all(fd, builder->items, header.n_items * sizeof(CensusItem));
+        if (r >= 0)
+                r = read_all(fd, builder->exporters, header.n_exporters * CENSUS_EXPORTER_SIZE);
+        return r;
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+/* The BPF program of the census. The kernel's dma-buf iterator (Linux 6.16) calls it once for each dma-buf there is, in the
+ * context of the process that reads the iterator's fd; what it writes with bpf_seq_write() is what that process reads.
+ *
+ * New dma-bufs are put at the head of the kernel's list, so the walk does not meet those made after it began. It takes no
+ * buffer's lock, and a name that a buffer was given plays no part in it.
+ *
+ * Of the kernel's structures only the members needed are declared; their places in the running kernel are filled in by
+ * libbpf (CO-RE), from the kernel's BTF. */
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "dmabuf-iter.h"
+
+#define _core_ __attribute__((preserve_access_index))
+
+struct seq_file;
+
+struct bpf_iter_meta {
+        struct seq_file *seq;
+} _core_;
+
+struct inode {
+        unsigned long i_ino;
+} _core_;
+
+struct file {
+        struct inode *f_inode;
+} _core_;
+
+struct dma_buf {
+        __SIZE_TYPE__ size;
+        struct file *file;
+        const char *exp_name;
+} _core_;
+
+struct bpf_iter__dmabuf {
+        struct bpf_iter_meta *meta;
+        struct dma_buf *dmabuf;
+} _core_;
+
+char LICENSE[] SEC("license") = "GPL";
+
+SEC("iter/dmabuf")
+int dmabuf_iter(struct bpf_iter__dmabuf *ctx) {
+        struct dma_buf *dmabuf = ctx->dmabuf;
+        struct dmabuf_iter_record record = {};
+
+        if (!dmabuf)
+                return 0;
+
+        record.inode = dmabuf->file->f_inode->i_ino;
+        record.size = dmabuf->size;
+        if (bpf_probe_read_kernel_str(record.exporter, sizeof(record.exporter), dmabuf->exp_name) < 0)
+                record.inode = 0;
+
+        /* A full buffer is the iterator's to notice: it calls again for the same dma-buf with an empty one. */
+        bpf_seq_write(ctx->meta->seq, &record, sizeof(record));
+        return 0;
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+/* What the BPF program of the census writes for each dma-buf. Shared by dmabuf-iter.bpf.c and census-bpf.c. */
+
+#define DMABUF_ITER_EXPORTER_SIZE 64
+
+struct dmabuf_iter_record {
+        unsigned long long inode; /* 0: something of this dma-buf could not be read */
+        unsigned long long size;
+        char exporter[DMABUF_ITER_EXPORTER_SIZE];
+};
