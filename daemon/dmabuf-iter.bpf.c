@@ -9,7 +9,16 @@
  * Of the kernel's structures only the members needed are declared; their places in the running kernel are filled in by
  * libbpf (CO-RE), from the kernel's BTF. */
 
-#include <linux/bpf.h>
+/* All that bpf_helpers.h wants of the kernel's headers, whose place on disk differs from system to system. */
+typedef unsigned char __u8;
+typedef unsigned short __u16;
+typedef unsigned int __u32;
+typedef unsigned long long __u64;
+typedef int __s32;
+typedef long long __s64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u32 __wsum;
 
 #include <bpf/bpf_helpers.h>
 

@@ -161,7 +161,7 @@ typedef struct Level {
  *
  * A level that vanishes under our hands (ENODEV of kernfs, ENOENT) bounds nobody any more. */
 static int read_level(int level_fd, uint64_t pending, uint64_t size, Level *ret) {
-        uint64_t max = MEMORY_INFINITY, high = MEMORY_INFINITY, current, reclaimable;
+        uint64_t max = MEMORY_INFINITY, high = MEMORY_INFINITY, current, reclaimable = 0;
 
         int r = read_limit(level_fd, "memory.max", &max);
         if (r > 0)
