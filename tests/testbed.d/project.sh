@@ -6,7 +6,7 @@
 
 # meson_options KIND: prints what a build of KIND is configured with, or fails.
 meson_options() {
-        local common='--prefix=/usr --sysconfdir=/etc --localstatedir=/var --buildtype=debugoptimized -Dwerror=true'
+        local common='--prefix=/usr --libdir=lib/x86_64-linux-gnu --sysconfdir=/etc --localstatedir=/var --buildtype=debugoptimized -Dwerror=true'
         case $1 in
         release) echo "$common" ;;
         hooks) echo "$common -Dtest_hooks=true" ;;
