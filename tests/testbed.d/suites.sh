@@ -190,7 +190,7 @@ host_shellcheck() {
         local out=$WORK/shellcheck failed=0
         build_tree
         in_build_tree "$REPLY" "$PROJECT_DIR" "$WORK" bash -c \
-                'cd /src && shellcheck -x tests/testbed tests/testbed.d/*.sh tests/testbed.d/guest/configure .ci/run' \
+                'cd /src && shellcheck -x tests/testbed tests/testbed.d/*.sh tests/testbed.d/guest/configure tests/vm/*.sh .ci/run' \
                 >"$out" 2>&1 || failed=1
         report_host shellcheck $((1 - failed)) $failed "$out"
 }
@@ -286,9 +286,9 @@ command_bench() {
 command_demo() {
         show_progress
         [[ $# -eq 0 ]] || die "demo takes no arguments"
-        run_options --append cma=64M --enable dmaheapd.socket
+        run_options --append cma=64M
         run_setup stock release
-        run_boot "$PROJECT_DIR/tests/vm/demo.sh" "$PROJECT_DIR/tests/vm/vmtest.py"
+        run_boot "$PROJECT_DIR/tests/vm/demo.sh"
         progress "booting"
         machine_run "$RUN_TIMEOUT"
         exit "$REPLY"
