@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config-value.h"
+#include "config.h"
+#include "unit.h"
+
+#define MAIN "etc/dmaheapd/dmaheapd.conf"
+
+/* What was reported, one line each: "etc/…:LINE: message". */
+typedef struct Problems {
+        const char *root;
+        char text[4096];
+} Problems;
+
+static void on_problem(const char *path, unsigned line, const char *message, void *userdata) {
+        Problems *problems = userdata;
+        size_t n = strlen(problems->text);
+
+        assert_int_equal(strncmp(path, problems->root, strlen(problems->root)), 0);
+        (void) snprintf(
+                        problems->text + n,
+                        sizeof(problems->text) - n,
+                        "%s:%u: %s\n",
+                        path + strlen(problems->root) + 1,
+                        line,
+                        message);
+}
+
+/* Loads what is below root and asserts that exactly these problems are reported. */
+static Config *load(const char *root, const char *expected) {
+        Problems problems = { .root = root };
+        Config *config = NULL;
+        unsigned n = 0;
+
+        int r = config_load(root, on_problem, &problems, &config);
+        assert_true(r >= 0);
+        assert_string_equal(problems.text, expected);
+        for (const char *p = expected; (p = strchr(p, '\n')); p++)
+                n++;
+        assert_int_equal(r, n);
+        return config;
+}
+
+static const PolicyHeap *find_heap(const Config *config, const char *name) {
+        for (size_t i = 0; i < config->policy.n_heaps; i++)
+                if (strcmp(config->policy.heaps[i].name, name) == 0)
+                        return &config->policy.heaps[i];
+        return NULL;
+}
+
+static void assert_amount(PolicyAmount amount, PolicyAmountKind kind, uint64_t value) {
+        assert_int_equal(amount.kind, kind);
+        assert_int_equal(amount.value, value);
+}
+
+static void test_values(void **state) {
+        PolicyAmount a = {};
+        uint64_t usec;
+        bool b;
+        (void) state;
+
+        static const struct {
+                const char *text;
+                PolicyAmountKind kind;
+                uint64_t value;
+        } amounts[] = {
+                { "0", POLICY_AMOUNT_NUMBER, 0 },
+                { "4096", POLICY_AMOUNT_NUMBER, 4096 },
+                { "16K", POLICY_AMOUNT_NUMBER, 16384 },
+                { "1G", POLICY_AMOUNT_NUMBER, 1 << 30 },
+                { "8388607T", POLICY_AMOUNT_NUMBER, UINT64_C(8388607) << 40 },
+                { "9223372036854775807", POLICY_AMOUNT_NUMBER, INT64_MAX },
+                { "infinity", POLICY_AMOUNT_NUMBER, LIMIT_INFINITY },
+                { "0%", POLICY_AMOUNT_PERCENT, 0 },
+                { "100%", POLICY_AMOUNT_PERCENT, 10000 },
+                { "12.5%", POLICY_AMOUNT_PERCENT, 1250 },
+                { "0.05%", POLICY_AMOUNT_PERCENT, 5 },
+        };
+        for (size_t i = 0; i < ELEMENTSOF(amounts); i++) {
+                assert_int_equal(config_parse_amount(amounts[i].text, &a), 0);
+                assert_amount(a, amounts[i].kind, amounts[i].value);
+        }
+
+        static const char *const no_amounts[] = {
+                "", " 1", "1 ", "-1", "+1", "0x10", "1k", "1KB", "1KK", "1.5G", "1.5", "1.%", "1.555%", "100.01%", "101%",
+                "1000000000000000000%", "9223372036854775808", "8388608T", "18446744073709551616", "99999999999999999999999",
+                "inf", "%", "K",
+        };
+        for (size_t i = 0; i < ELEMENTSOF(no_amounts); i++)
+                assert_int_equal(config_parse_amount(no_amounts[i], &a), -EINVAL);
+
+        assert_int_equal(config_parse_usec("30", &usec), 0);
+        assert_int_equal(usec, 30000000);
+        assert_int_equal(config_parse_usec("1min 30s", &usec), 0);
+        assert_int_equal(usec, 90000000);
+        assert_int_equal(config_parse_usec("1h2m3sec4ms5us", &usec), 0);
+        assert_int_equal(usec, UINT64_C(3723004005));
+        assert_int_equal(config_parse_usec("infinity", &usec), 0);
+        assert_int_equal(usec, UINT64_MAX);
+        static const char *const no_spans[] = { "", "s", "-1s", "1x", "1s,", "1.5s", "9223372036854775807s", "1 s" };
+        for (size_t i = 0; i < ELEMENTSOF(no_spans); i++)
+                assert_int_equal(config_parse_usec(no_spans[i], &usec), -EINVAL);
+
+        assert_int_equal(config_parse_boolean("yes", &b), 0);
+        assert_true(b);
+        assert_int_equal(config_parse_boolean("off", &b), 0);
+        assert_false(b);
+        assert_int_equal(config_parse_boolean("maybe", &b), -EINVAL);
+
+        assert_true(config_unit_is_valid("dbus-:1.2-org.example@0.service"));
+        assert_false(config_unit_is_valid("camera"));
+        assert_false(config_unit_is_valid(".service"));
+        assert_false(config_unit_is_valid("a/b.service"));
+        assert_false(config_unit_is_valid("boot.target"));
+}
+
+static void test_defaults(void **state) {
+        _cleanup_(directory_removep) char *root = directory_new();
+        _cleanup_(config_freep) Config *config = load(root, "");
+        (void) state;
+
+        assert_int_equal(config->idle_timeout_usec, 30 * USEC_PER_SEC);
+        assert_int_equal(config->allocation_timeout_usec, 30 * USEC_PER_SEC);
+        assert_int_equal(config->connections_max, 512);
+        assert_int_equal(config->connections_per_user_max, 64);
+        assert_true(config->policy.enforce);
+        assert_amount(config->policy.client_bytes_max, POLICY_AMOUNT_PERCENT, 2500);
+        assert_amount(config->policy.client_buffers_max, POLICY_AMOUNT_NUMBER, 1024);
+        assert_amount(config->policy.user_bytes_max, POLICY_AMOUNT_PERCENT, 5000);
+        assert_amount(config->policy.system_bytes_max, POLICY_AMOUNT_PERCENT, 7500);
+        assert_amount(config->policy.keep_available, POLICY_AMOUNT_PERCENT, 500);
+
+        const ConfigRole *role = config_find_role(config, "contiguous");
+        assert_string_equal(role->heaps[0], "default_cma_region");
+        assert_string_equal(role->heaps[3], "default-pool");
+        assert_null(role->heaps[4]);
+        assert_true(role->other_regions);
+        assert_null(config_find_role(config, "nonesuch"));
+        assert_true(config_role_entry_matches("protected*", "protected"));
+        assert_true(config_role_entry_matches("protected*", "protected_video"));
+        assert_false(config_role_entry_matches("protected*", "protecte"));
+        assert_false(config_role_entry_matches("system", "system2"));
+}
+
+/* What interfaces.md shows, comments behind the values included. */
+static void test_everything(void **state) {
+        _cleanup_(directory_removep) char *root = directory_new();
+        (void) state;
+
+        file_print(root, MAIN,
+                   "# a comment\n; another\n\n"
+                   "[Daemon]\nIdleTimeoutSec=1min\nAllocationTimeoutSec=2s\nConnectionsMax=10\nConnectionsPerUserMax=3\n"
+                   "[Limits]\nEnforce=no\nClientBytesMax=10%%        # of RAM; or bytes\n  ClientBuffersMax = infinity\n"
+                   "UserBytesMax=\"2G\"\nSystemBytesMax=infinity\nKeepAvailable=64M\n"
+                   "[Heap default_cma_region]   # the camera's\nClientBytesMax=12.5%%\nReserveBytes=16M\n"
+                   "ReserveFor=camera.service display.service\nAllowUsers=root 4294967294\nAllowGroups=0\nAllowUnits=a.service\n"
+                   "[Role contiguous]\nHeaps=default_cma_region linux,cma my*\n[Role video]\nHeaps=system\n"
+                   "[Client camera.service]\nClientBytesMax=1G\nClientBuffersMax=4096");
+        _cleanup_(config_freep) Config *config = load(root, "");
+
+        assert_int_equal(config->idle_timeout_usec, 60 * USEC_PER_SEC);
+        assert_int_equal(config->allocation_timeout_usec, 2 * USEC_PER_SEC);
+        assert_int_equal(config->connections_max, 10);
+        assert_int_equal(config->connections_per_user_max, 3);
+        assert_false(config->policy.enforce);
+        assert_amount(config->policy.client_bytes_max, POLICY_AMOUNT_PERCENT, 1000);
+        assert_amount(config->policy.client_buffers_max, POLICY_AMOUNT_NUMBER, LIMIT_INFINITY);
+        assert_amount(config->policy.user_bytes_max, POLICY_AMOUNT_NUMBER, UINT64_C(2) << 30);
+        assert_amount(config->policy.system_bytes_max, POLICY_AMOUNT_NUMBER, LIMIT_INFINITY);
+        assert_amount(config->policy.keep_available, POLICY_AMOUNT_NUMBER, 64 << 20);
+
+        const PolicyHeap *heap = find_heap(config, "default_cma_region");
+        assert_non_null(heap);
+        assert_amount(heap->client_bytes_max, POLICY_AMOUNT_PERCENT, 1250);
+        assert_amount(heap->reserve_bytes, POLICY_AMOUNT_NUMBER, 16 << 20);
+        assert_string_equal(heap->reserve_for[0], "camera.service");
+        assert_string_equal(heap->reserve_for[1], "display.service");
+        assert_null(heap->reserve_for[2]);
+        assert_int_not_equal(heap->restricted, 0);
+        assert_int_equal(heap->n_allow_uids, 2);
+        assert_int_equal(heap->allow_uids[0], 0);
+        assert_int_equal(heap->allow_uids[1], 4294967294);
+        assert_int_equal(heap->n_allow_gids, 1);
+        assert_string_equal(heap->allow_units[0], "a.service");
+
+        const ConfigRole *role = config_find_role(config, "contiguous");
+        assert_string_equal(role->heaps[2], "my*");
+        assert_null(role->heaps[3]);
+        assert_false(role->other_regions);
+        assert_non_null(config_find_role(config, "video"));
+
+        assert_int_equal(config->policy.n_clients, 1);
+        assert_string_equal(config->policy.clients[0].unit, "camera.service");
+        assert_amount(config->policy.clients[0].bytes_max, POLICY_AMOUNT_NUMBER, 1 << 30);
+        assert_amount(config->policy.clients[0].buffers_max, POLICY_AMOUNT_NUMBER, 4096);
+}
+
+static void test_problems(void **state) {
+        _cleanup_(directory_removep) char *root = directory_new();
+        (void) state;
+
+        file_print(root, MAIN,
+                   "Stray=1\n"                                    /* 1 */
+                   "[Limits]\n"                                   /* 2 */
+                   "junk\n"                                       /* 3 */
+                   "ClientBytesMax=150%%\n"                       /* 4 */
+                   "UserBytesMax=40%%\n"                          /* 5 */
+                   "  continuation\n"                             /* 6 */
+                   "SystemBytesMax=\n"                            /* 7 */
+                   "KeepAvailable=infinity\n"                     /* 8 */
+                   "UserBytesMax=41%%\n"                          /* 9 */
+                   "BytesMax=1\n"                                 /* 10 */
+                   "[Limit]\n"                                    /* 11 */
+                   "ClientBytesMax=1\n"                           /* 12 */
+                   "[Daemon\n"                                    /* 13 */
+                   "ConnectionsMax=1\n"                           /* 14 */
+                   "[Daemon]\n"                                   /* 15 */
+                   "ConnectionsMax=0\n"                           /* 16 */
+                   "ConnectionsPerUserMax=65537\n"                /* 17 */
+                   "AllocationTimeoutSec=0\n"                     /* 18 */
+                   "IdleTimeoutSec=\001\n"                        /* 19 */
+                   "[Heap .hidden]\n"                             /* 20 */
+                   "ReserveBytes=1M\n"                            /* 21 */
+                   "[Heap system]\n"                              /* 22 */
+                   "AllowUsers=no-such-user-here root\n"          /* 23 */
+                   "AllowUnits=what/ever\n"                       /* 24 */
+                   "[Client camera]\n"                            /* 25 */
+                   "[Daemon x]\n"                                 /* 26 */
+                   "[Role system]\n"                              /* 27 */
+                   "Heaps=system na/me\n"                         /* 28 */);
+        _cleanup_(config_freep) Config *config = load(
+                        root,
+                        MAIN ":1: this assignment is in no section\n"
+                        MAIN ":3: this is neither a section nor an assignment\n"
+                        MAIN ":6: this is neither a section nor an assignment\n"
+                        MAIN ":13: this is not the beginning of a section, and what follows is ignored\n"
+                        MAIN ":19: this line is too long or has control characters\n"
+                        MAIN ":9: UserBytesMax= was given before in this section, on line 5; none of its values is taken\n"
+                        MAIN ":4: ClientBytesMax=150% is not a size, a percentage or infinity\n"
+                        MAIN ":7: SystemBytesMax= is not a size, a percentage or infinity\n"
+                        MAIN ":8: KeepAvailable=infinity is not a size or a percentage\n"
+                        MAIN ":10: there is no BytesMax= in section [Limits]\n"
+                        MAIN ":11: there is no section [Limit]\n"
+                        MAIN ":16: ConnectionsMax=0 is not a number from 1 to 65536\n"
+                        MAIN ":17: ConnectionsPerUserMax=65537 is not a number from 1 to 65536\n"
+                        MAIN ":18: AllocationTimeoutSec=0 is not a time span above 0\n"
+                        MAIN ":20: '.hidden' is not a name for a section [Heap …]\n"
+                        MAIN ":23: AllowUsers=: there is no user 'no-such-user-here'\n"
+                        MAIN ":24: AllowUnits=: 'what/ever' is not the name of a unit that has processes\n"
+                        MAIN ":25: 'camera' is not a name for a section [Client …]\n"
+                        MAIN ":26: 'x' should not be there, the section is just [Daemon]\n"
+                        MAIN ":28: Heaps=: 'na/me' is not the name of a heap\n");
+
+        /* The defaults hold. */
+        assert_amount(config->policy.client_bytes_max, POLICY_AMOUNT_PERCENT, 2500);
+        assert_amount(config->policy.user_bytes_max, POLICY_AMOUNT_PERCENT, 5000);
+        assert_amount(config->policy.keep_available, POLICY_AMOUNT_PERCENT, 500);
+        assert_int_equal(config->connections_max, 512);
+        assert_int_equal(config->policy.n_clients, 0);
+
+        /* But a list of who is let in does not open the door because of an unknown name. */
+        const PolicyHeap *heap = find_heap(config, "system");
+        assert_int_not_equal(heap->restricted, 0);
+        assert_int_equal(heap->n_allow_uids, 1);
+        assert_null(heap->allow_units[0]);
+        assert_string_equal(config_find_role(config, "system")->heaps[0], "system");
+        assert_null(config_find_role(config, "system")->heaps[1]);
+}
+
+static void test_same_key_in_reopened_section(void **state) {
+        _cleanup_(directory_removep) char *root = directory_new();
+        (void) state;
+
+        file_print(root, MAIN, "[Limits]\nEnforce=no\n[Daemon]\nConnectionsMax=9\n[Limits]\nKeepAvailable=1%%\n");
+        _cleanup_(config_freep) Config *config = load(root, "");
+        assert_false(config->policy.enforce);
+        assert_amount(config->policy.keep_available, POLICY_AMOUNT_PERCENT, 100);
+
+        file_print(root, MAIN, "[Limits]\nEnforce=no\n[Daemon]\nConnectionsMax=9\n[Limits]\nEnforce=no\n");
+        _cleanup_(config_freep) Config *other = load(
+                        root,
+                        MAIN ":6: Enforce= was given before in this section, on line 2; none of its values is taken\n");
+        assert_true(other->policy.enforce);
+        assert_int_equal(other->connections_max, 9);
+}
+
+static unsigned connections(const char *root) {
+        _cleanup_(config_freep) Config *config = load(root, "");
+
+        return config->connections_max;
+}
+
+static void test_precedence(void **state) {
+        _cleanup_(directory_removep) char *root = directory_new();
+        char path[4096];
+        (void) state;
+
+        file_print(root, "usr/lib/dmaheapd/dmaheapd.conf", "[Daemon]\nConnectionsMax=1\nConnectionsPerUserMax=1\n");
+        assert_int_equal(connections(root), 1);
+        file_print(root, "usr/local/lib/dmaheapd/dmaheapd.conf", "[Daemon]\nConnectionsMax=2\n");
+        assert_int_equal(connections(root), 2);
+        file_print(root, "run/dmaheapd/dmaheapd.conf", "[Daemon]\nConnectionsMax=3\n");
+        assert_int_equal(connections(root), 3);
+        file_print(root, MAIN, "[Daemon]\nConnectionsMax=4\n");
+        _cleanup_(config_freep) Config *config = load(root, "");
+        assert_int_equal(config->connections_max, 4);
+        assert_int_equal(config->connections_per_user_max, 64); /* only one main file is read */
+
+        /* Drop-ins go over the main file, by their names and not by their directories. */
+        file_print(root, "usr/lib/dmaheapd/dmaheapd.conf.d/20-b.conf", "[Daemon]\nConnectionsMax=20\n");
+        file_print(root, "etc/dmaheapd/dmaheapd.conf.d/10-a.conf", "[Daemon]\nConnectionsMax=10\n");
+        file_print(root, "etc/dmaheapd/dmaheapd.conf.d/30-c.conf.off", "[Daemon]\nConnectionsMax=30\n");
+        file_print(root, "etc/dmaheapd/dmaheapd.conf.d/.40-d.conf", "[Daemon]\nConnectionsMax=40\n");
+        assert_int_equal(connections(root), 20);
+
+        /* Of one name, the first directory's counts; an empty file masks. */
+        file_print(root, "usr/local/lib/dmaheapd/dmaheapd.conf.d/20-b.conf", "[Daemon]\nConnectionsMax=21\n");
+        assert_int_equal(connections(root), 21);
+        file_print(root, "run/dmaheapd/dmaheapd.conf.d/20-b.conf", "%s", "");
+        assert_int_equal(connections(root), 10);
+
+        /* So does a link to /dev/null, of a drop-in and of the main file. */
+        (void) snprintf(path, sizeof(path), "%s/etc/dmaheapd/dmaheapd.conf.d/10-a.conf", root);
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(symlink("/dev/null", path), 0);
+        assert_int_equal(connections(root), 4);
+        (void) snprintf(path, sizeof(path), "%s/" MAIN, root);
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(symlink("/dev/null", path), 0);
+        assert_int_equal(connections(root), 512);
+}
+
+/* A bad value in a drop-in leaves what the files before it said; an empty list in one takes a list away. */
+static void test_drop_in_over_main(void **state) {
+        _cleanup_(directory_removep) char *root = directory_new();
+        (void) state;
+
+        file_print(root, MAIN, "[Daemon]\nConnectionsMax=7\n[Heap system]\nAllowUsers=root\nAllowGroups=0\n");
+        file_print(root, "etc/dmaheapd/dmaheapd.conf.d/a.conf", "[Daemon]\nConnectionsMax=many\n[Heap system]\nAllowUsers=\n");
+        _cleanup_(config_freep) Config *config = load(
+                        root,
+                        "etc/dmaheapd/dmaheapd.conf.d/a.conf:2: ConnectionsMax=many is not a number from 1 to 65536\n");
+        assert_int_equal(config->connections_max, 7);
+        assert_int_not_equal(find_heap(config, "system")->restricted, 0);
+        assert_int_equal(find_heap(config, "system")->n_allow_uids, 0);
+
+        file_print(root, "etc/dmaheapd/dmaheapd.conf.d/b.conf", "[Heap system]\nAllowGroups=\n");
+        _cleanup_(config_freep) Config *other = load(
+                        root,
+                        "etc/dmaheapd/dmaheapd.conf.d/a.conf:2: ConnectionsMax=many is not a number from 1 to 65536\n");
+        assert_int_equal(find_heap(other, "system")->restricted, 0);
+}
+
+static void test_not_a_file(void **state) {
+        _cleanup_(directory_removep) char *root = directory_new();
+        char path[4096];
+        (void) state;
+
+        file_print(root, "etc/dmaheapd/dmaheapd.conf.d/a.conf/b", "%s", "");
+        (void) snprintf(path, sizeof(path), "%s/etc/dmaheapd/dmaheapd.conf.d/b.conf", root);
+        assert_int_equal(mkfifo(path, 0600), 0);
+        _cleanup_(config_freep) Config *config = load(
+                        root,
+                        "etc/dmaheapd/dmaheapd.conf.d/a.conf:0: is not a regular file\n"
+                        "etc/dmaheapd/dmaheapd.conf.d/b.conf:0: is not a regular file\n");
+}
+
+static void test_check_file(void **state) {
+        _cleanup_(directory_removep) char *root = directory_new();
+        Problems problems = { .root = root };
+        char path[4096];
+        (void) state;
+
+        (void) snprintf(path, sizeof(path), "%s/x", root);
+        assert_int_equal(config_check_file(path, on_problem, &problems), 1);
+        assert_string_equal(problems.text, "x:0: does not exist\n");
+
+        file_print(root, "x", "[Limits]\nEnforce=yes\n");
+        assert_int_equal(config_check_file(path, NULL, NULL), 0);
+        file_print(root, "x", "[Limits]\nEnforce=yes\nEnforce=yes\nx\n");
+        assert_int_equal(config_check_file(path, NULL, NULL), 2);
+}
+
+/* At the longest line and the largest file, and one past them. */
+static void test_sizes(void **state) {
+        _cleanup_(directory_removep) char *root = directory_new();
+        static char text[256 * 1024 + 2];
+        char path[4096];
+        (void) state;
+
+        (void) snprintf(path, sizeof(path), "%s/x", root);
+        memset(text, '#', sizeof(text));
+        file_write(root, "x", text, 4096);
+        assert_int_equal(config_check_file(path, NULL, NULL), 0);
+        file_write(root, "x", text, 4097);
+        assert_int_equal(config_check_file(path, NULL, NULL), 1);
+
+        for (size_t i = 0; i < sizeof(text); i += 100)
+                text[i] = '\n';
+        file_write(root, "x", text, 256 * 1024);
+        assert_int_equal(config_check_file(path, NULL, NULL), 0);
+        file_write(root, "x", text, 256 * 1024 + 1);
+        assert_int_equal(config_check_file(path, NULL, NULL), 1);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_values),
+                cmocka_unit_test(test_defaults),
+                cmocka_unit_test(test_everything),
+                cmocka_unit_test(test_problems),
+                cmocka_unit_test(test_same_key_in_reopened_section),
+                cmocka_unit_test(test_precedence),
+                cmocka_unit_test(test_drop_in_over_main),
+                cmocka_unit_test(test_not_a_file),
+                cmocka_unit_test(test_check_file),
+                cmocka_unit_test(test_sizes),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
