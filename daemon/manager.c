@@ -121,6 +121,13 @@ int manager_new(Manager **ret) {
 
         heap_registry_init(&manager->heaps, on_heaps_changed, manager);
 
+        /* sd_event_add_child(3) wants it so. Children are started with an empty mask. */
+        sigset_t sigchld;
+        (void) sigemptyset(&sigchld);
+        (void) sigaddset(&sigchld, SIGCHLD);
+        if (sigprocmask(SIG_BLOCK, &sigchld, NULL) < 0)
+                return -errno;
+
         r = sd_event_new(&manager->event);
         if (r < 0)
                 return r;
