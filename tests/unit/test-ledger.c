@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fd-util.h"
+#include "ledger-file.h"
+#include "ledger.h"
+#include "unit.h"
+
+static const uint8_t boot[16] = "this boot";
+static const uint8_t other_boot[16] = "another";
+
+static const LedgerOwner camera = {
+        .unit = (char *) "camera.service",
+        .cgroup = (char *) "/system.slice/camera.service",
+        .cgroup_ids = { { 4711, 42 }, 2 },
+        .uid = 1000,
+        .user = 1000,
+};
+static const LedgerOwner nobody = { .cgroup = (char *) LEDGER_UNATTRIBUTED, .uid = (uid_t) -1, .user = (uid_t) -1 };
+
+typedef struct Place {
+        char *path;
+        int fd;
+} Place;
+
+static Place place_new(void) {
+        Place place = { .path = directory_new() };
+
+        place.fd = open(place.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert_true(place.fd >= 0);
+        return place;
+}
+
+static void place_done(Place *place) {
+        safe_close(place->fd);
+        directory_remove(place->path);
+}
+
+/* Opens a ledger that must be as it should be. */
+static Ledger *open_good(const Place *place) {
+        char *set_aside = NULL;
+        Ledger *ledger = NULL;
+
+        assert_int_equal(ledger_open(place->fd, boot, &ledger, &set_aside), 0);
+        if (set_aside)
+                fail_msg("%s", set_aside);
+        return ledger;
+}
+
+/* Opens one that must be set aside, and for this reason. */
+static void assert_set_aside(const Place *place, const char *why) {
+        _cleanup_(ledger_freep) Ledger *ledger = NULL;
+        _cleanup_free_ char *set_aside = NULL;
+        struct stat st;
+
+        assert_int_equal(ledger_open(place->fd, boot, &ledger, &set_aside), 0);
+        assert_non_null(set_aside);
+        if (!strstr(set_aside, why) || strncmp(set_aside, place->path, strlen(place->path)) != 0)
+                fail_msg("'%s' does not say '%s'", set_aside, why);
+        assert_int_equal(ledger_n_records(ledger), 0);
+        assert_int_equal(fstatat(place->fd, "ledger.bad", &st, 0), 0);
+
+        /* The new one is good. */
+        ledger = ledger_free(ledger);
+        ledger = open_good(place);
+        assert_int_equal(ledger_n_records(ledger), 0);
+}
+
+static int add_one(Ledger *ledger, uint64_t inode, const LedgerOwner *owner) {
+        LedgerEntry entry = { .owner = owner, .heap = "system", .label = "frame", .allocated_usec = 5, .kernel_charges = true };
+
+        return ledger_add(ledger, &entry, &(LedgerBuffer) { inode, 4096 }, 1, NULL);
+}
+
+static void test_roundtrip(void **state) {
+        _cleanup_(place_done) Place place = place_new();
+        _cleanup_(ledger_freep) Ledger *ledger = open_good(&place);
+        struct stat st;
+        (void) state;
+
+        assert_int_equal(fstatat(place.fd, "ledger", &st, 0), 0);
+        assert_int_equal(st.st_mode & 07777, 0600);
+        assert_int_equal((uint64_t) st.st_size, ledger_file_size(ledger));
+        assert_true((uint64_t) st.st_blocks * 512 >= ledger_file_size(ledger));
+
+        LedgerEntry entry = { .owner = &camera, .heap = "system", .label = "frame", .allocated_usec = 77, .kernel_charges = true };
+        LedgerBuffer buffers[] = { { 30, 4096 }, { 10, 8192 }, { 20, UINT64_C(1) << 47 } };
+        LedgerRecord *records[3];
+        assert_int_equal(ledger_add(ledger, &entry, buffers, 3, records), 0);
+        assert_int_equal(records[0]->inode, 30);
+        assert_int_equal(records[2]->inode, 20);
+        assert_null(records[0]->userdata);
+        assert_int_equal(ledger_sequence(ledger), 1);
+
+        entry = (LedgerEntry) { .owner = &nobody, .heap = "default_cma_region" };
+        assert_int_equal(ledger_add(ledger, &entry, &(LedgerBuffer) { 25, 1 }, 1, NULL), 0);
+        assert_int_equal(ledger_sequence(ledger), 2);
+
+        ledger = ledger_free(ledger);
+        ledger = open_good(&place);
+        assert_int_equal(ledger_n_records(ledger), 4);
+        assert_int_equal(ledger_sequence(ledger), 2);
+        assert_int_equal(ledger_at(ledger, 0)->inode, 10);
+        assert_int_equal(ledger_at(ledger, 3)->inode, 30);
+        assert_null(ledger_at(ledger, 4));
+
+        const LedgerRecord *record = ledger_find(ledger, 20);
+        assert_int_equal(record->size, UINT64_C(1) << 47);
+        assert_int_equal(record->allocated_usec, 77);
+        assert_int_equal(record->sequence, 1);
+        assert_string_equal(record->heap, "system");
+        assert_string_equal(record->label, "frame");
+        assert_true(record->kernel_charges);
+        assert_string_equal(record->owner->unit, "camera.service");
+        assert_false(record->owner->unit_is_user);
+        assert_string_equal(record->owner->cgroup, "/system.slice/camera.service");
+        assert_int_equal(record->owner->cgroup_ids.n, 2);
+        assert_int_equal(record->owner->cgroup_ids.ids[0], 4711);
+        assert_int_equal(record->owner->cgroup_ids.ids[1], 42);
+        assert_int_equal(record->owner->uid, 1000);
+        assert_ptr_equal(record->owner, ledger_find(ledger, 10)->owner);
+
+        record = ledger_find(ledger, 25);
+        assert_null(record->label);
+        assert_null(record->owner->unit);
+        assert_false(record->kernel_charges);
+        assert_string_equal(record->owner->cgroup, LEDGER_UNATTRIBUTED);
+        assert_int_equal(record->owner->uid, (uid_t) -1);
+        assert_null(ledger_find(ledger, 26));
+}
+
+/* Every string at its limit, and one past it. */
+static void test_string_limits(void **state) {
+        _cleanup_(place_done) Place place = place_new();
+        _cleanup_(ledger_freep) Ledger *ledger = open_good(&place);
+        char heap[LEDGER_HEAP_MAX + 2], label[LEDGER_LABEL_MAX + 2], unit[LEDGER_UNIT_MAX + 2], cgroup[4096];
+        (void) state;
+
+        memset(heap, 'h', sizeof(heap));
+        memset(label, 'l', sizeof(label));
+        memset(unit, 'u', sizeof(unit));
+        heap[LEDGER_HEAP_MAX] = label[LEDGER_LABEL_MAX] = unit[LEDGER_UNIT_MAX] = 0;
+        for (size_t i = 0; i < sizeof(cgroup); i++)
+                cgroup[i] = 'a' + i % 26;
+        cgroup[sizeof(cgroup) - 1] = 0;
+
+        LedgerOwner owner = { .unit = unit, .unit_is_user = true, .cgroup = cgroup, .cgroup_ids.n = CGROUP_IDS_MAX };
+        for (size_t i = 0; i < CGROUP_IDS_MAX; i++)
+                owner.cgroup_ids.ids[i] = UINT64_MAX - i;
+        LedgerEntry entry = { .owner = &owner, .heap = heap, .label = label };
+        assert_int_equal(ledger_add(ledger, &entry, &(LedgerBuffer) { UINT64_MAX, UINT64_MAX }, 1, NULL), 0);
+        assert_string_equal(ledger_find(ledger, UINT64_MAX)->owner->cgroup, cgroup);
+
+        entry.heap = "";
+        assert_int_equal(ledger_add(ledger, &entry, &(LedgerBuffer) { 1, 1 }, 1, NULL), -EINVAL);
+        entry.heap = heap;
+        heap[LEDGER_HEAP_MAX] = 'h';
+        heap[LEDGER_HEAP_MAX + 1] = 0;
+        assert_int_equal(ledger_add(ledger, &entry, &(LedgerBuffer) { 1, 1 }, 1, NULL), -EINVAL);
+        heap[LEDGER_HEAP_MAX] = 0;
+        label[LEDGER_LABEL_MAX] = 'l';
+        label[LEDGER_LABEL_MAX + 1] = 0;
+        assert_int_equal(ledger_add(ledger, &entry, &(LedgerBuffer) { 1, 1 }, 1, NULL), -EINVAL);
+        label[LEDGER_LABEL_MAX] = 0;
+        unit[LEDGER_UNIT_MAX] = 'u';
+        unit[LEDGER_UNIT_MAX + 1] = 0;
+        assert_int_equal(ledger_add(ledger, &entry, &(LedgerBuffer) { 1, 1 }, 1, NULL), -EINVAL);
+        unit[LEDGER_UNIT_MAX] = 0;
+
+        ledger = ledger_free(ledger);
+        ledger = open_good(&place);
+        const LedgerRecord *record = ledger_find(ledger, UINT64_MAX);
+        assert_int_equal(record->size, UINT64_MAX);
+        assert_string_equal(record->heap, heap);
+        assert_string_equal(record->label, label);
+        assert_string_equal(record->owner->unit, unit);
+        assert_true(record->owner->unit_is_user);
+        assert_int_equal(record->owner->cgroup_ids.n, CGROUP_IDS_MAX);
+        assert_int_equal(record->owner->cgroup_ids.ids[CGROUP_IDS_MAX - 1], UINT64_MAX - CGROUP_IDS_MAX + 1);
+
+        /* Cut at the front. */
+        size_t length = strlen(record->owner->cgroup) - strlen("…");
+        assert_memory_equal(record->owner->cgroup, "…", strlen("…"));
+        assert_string_equal(record->owner->cgroup + strlen("…"), cgroup + strlen(cgroup) - length);
+        assert_true(length > 400);
+}
+
+static void test_refusals(void **state) {
+        _cleanup_(place_done) Place place = place_new();
+        _cleanup_(ledger_freep) Ledger *ledger = open_good(&place);
+        LedgerEntry entry = { .owner = &camera, .heap = "system" };
+        LedgerBuffer buffers[LEDGER_BATCH_MAX + 1];
+        (void) state;
+
+        for (size_t i = 0; i < ELEMENTSOF(buffers); i++)
+                buffers[i] = (LedgerBuffer) { i + 1, 4096 };
+        assert_int_equal(ledger_add(ledger, &entry, buffers, LEDGER_BATCH_MAX + 1, NULL), -EINVAL);
+        assert_int_equal(ledger_add(ledger, &entry, buffers, LEDGER_BATCH_MAX, NULL), 0);
+        assert_int_equal(ledger_n_records(ledger), LEDGER_BATCH_MAX);
+
+        assert_int_equal(add_one(ledger, 0, &camera), -EINVAL);
+        assert_int_equal(add_one(ledger, LEDGER_BATCH_MAX, &camera), -EEXIST);
+        LedgerBuffer twice[] = { { 1000, 1 }, { 1001, 1 }, { 1000, 1 } };
+        assert_int_equal(ledger_add(ledger, &entry, twice, 3, NULL), -EEXIST);
+        LedgerBuffer partly[] = { { 1000, 1 }, { 1, 1 } };
+        assert_int_equal(ledger_add(ledger, &entry, partly, 2, NULL), -EEXIST);
+        assert_int_equal(ledger_n_records(ledger), LEDGER_BATCH_MAX);
+        assert_int_equal(ledger_sequence(ledger), 1);
+}
+
+static void test_withdraw(void **state) {
+        _cleanup_(place_done) Place place = place_new();
+        _cleanup_(ledger_freep) Ledger *ledger = open_good(&place);
+        LedgerEntry entry = { .owner = &camera, .heap = "system" };
+        LedgerBuffer buffers[] = { { 3, 1 }, { 1, 1 }, { 2, 1 } };
+        LedgerRecord *records[3];
+        (void) state;
+
+        assert_int_equal(add_one(ledger, 9, &nobody), 0);
+        assert_int_equal(ledger_add(ledger, &entry, buffers, 3, records), 0);
+        ledger_withdraw(ledger, (LedgerRecord *[]) { records[0], records[2] }, 2);
+        assert_int_equal(ledger_n_records(ledger), 2);
+        assert_null(ledger_find(ledger, 3));
+        assert_non_null(ledger_find(ledger, 1));
+
+        ledger = ledger_free(ledger);
+        ledger = open_good(&place);
+        assert_int_equal(ledger_n_records(ledger), 2);
+        assert_int_equal(ledger_at(ledger, 0)->inode, 1);
+        assert_int_equal(ledger_at(ledger, 1)->inode, 9);
+}
+
+static void count_retired(LedgerRecord *record, void *userdata) {
+        *(uint64_t *) userdata += record->inode;
+}
+
+static void test_retire(void **state) {
+        _cleanup_(place_done) Place place = place_new();
+        _cleanup_(ledger_freep) Ledger *ledger = open_good(&place);
+        uint64_t sum = 0;
+        (void) state;
+
+        for (uint64_t inode = 10; inode < 20; inode++)
+                assert_int_equal(add_one(ledger, inode, &camera), 0);
+        uint64_t sequence = ledger_sequence(ledger);
+        assert_int_equal(add_one(ledger, 20, &camera), 0); /* after the census began */
+
+        const uint64_t alive[] = { 1, 11, 12, 19, 30 };
+        assert_int_equal(ledger_retire(ledger, alive, 5, sequence, count_retired, &sum), 7);
+        assert_int_equal(sum, 10 + 13 + 14 + 15 + 16 + 17 + 18);
+        assert_int_equal(ledger_n_records(ledger), 4);
+        assert_non_null(ledger_find(ledger, 20));
+
+        assert_int_equal(ledger_retire(ledger, alive, 5, sequence, NULL, NULL), 0);
+        assert_int_equal(ledger_retire(ledger, NULL, 0, sequence, NULL, NULL), 3);
+        assert_int_equal(ledger_n_records(ledger), 1);
+
+        ledger = ledger_free(ledger);
+        ledger = open_good(&place);
+        assert_int_equal(ledger_n_records(ledger), 1);
+        assert_int_equal(ledger_at(ledger, 0)->inode, 20);
+        assert_int_equal(ledger_retire(ledger, NULL, 0, ledger_sequence(ledger), NULL, NULL), 1);
+}
+
+/* As many as it takes, and one more; then the file gives back what it took. */
+static void test_capacity(void **state) {
+        _cleanup_(place_done) Place place = place_new();
+        _cleanup_(ledger_freep) Ledger *ledger = open_good(&place);
+        uint64_t small = ledger_file_size(ledger), *alive = calloc(LEDGER_RECORDS_MAX, sizeof(uint64_t));
+        LedgerEntry entry = { .owner = &camera, .heap = "system" };
+        LedgerBuffer buffers[LEDGER_BATCH_MAX];
+        struct stat st;
+        (void) state;
+
+        assert_non_null(alive);
+        for (uint64_t n = 0; n < LEDGER_RECORDS_MAX;) {
+                size_t batch = MIN((uint64_t) LEDGER_BATCH_MAX, LEDGER_RECORDS_MAX - n);
+
+                for (size_t i = 0; i < batch; i++, n++) {
+                        buffers[i] = (LedgerBuffer) { n + 1, 4096 };
+                        alive[n] = n + 1;
+                }
+                assert_int_equal(ledger_add(ledger, &entry, buffers, batch, NULL), 0);
+        }
+        assert_int_equal(ledger_n_records(ledger), LEDGER_RECORDS_MAX);
+        assert_int_equal(add_one(ledger, LEDGER_RECORDS_MAX + 1, &camera), -ENOBUFS);
+
+        /* One slot in the middle is as good as any. */
+        LedgerRecord *record = ledger_find(ledger, 30000);
+        ledger_withdraw(ledger, &record, 1);
+        buffers[0].inode = LEDGER_RECORDS_MAX + 1;
+        buffers[1].inode = LEDGER_RECORDS_MAX + 2;
+        assert_int_equal(ledger_add(ledger, &entry, buffers, 2, NULL), -ENOBUFS);
+        assert_int_equal(ledger_add(ledger, &entry, buffers, 1, NULL), 0);
+
+        ledger = ledger_free(ledger);
+        ledger = open_good(&place);
+        assert_int_equal(ledger_n_records(ledger), LEDGER_RECORDS_MAX);
+        assert_int_equal(ledger_retire(ledger, alive, LEDGER_RECORDS_MAX, UINT64_MAX, NULL, NULL), 1);
+        assert_int_equal(ledger_retire(ledger, NULL, 0, UINT64_MAX, NULL, NULL), LEDGER_RECORDS_MAX - 1);
+        assert_int_equal(ledger_file_size(ledger), small);
+        assert_int_equal(fstatat(place.fd, "ledger", &st, 0), 0);
+        assert_int_equal(st.st_size, small);
+        assert_int_equal(add_one(ledger, 7, &camera), 0);
+        ledger = ledger_free(ledger);
+        ledger = open_good(&place);
+        assert_int_equal(ledger_n_records(ledger), 1);
+        free(alive);
+}
+
+static void test_without_directory(void **state) {
+        _cleanup_(ledger_freep) Ledger *ledger = NULL;
+        _cleanup_free_ char *set_aside = NULL;
+        (void) state;
+
+        assert_int_equal(ledger_open(-EBADF, boot, &ledger, &set_aside), 0);
+        assert_null(set_aside);
+        assert_int_equal(add_one(ledger, 7, &camera), 0);
+        assert_int_equal(ledger_n_records(ledger), 1);
+}
+
+/* A ledger with 300 records, in 512 slots, closed. */
+static Place used_place(void) {
+        Place place = place_new();
+        Ledger *ledger = open_good(&place);
+
+        for (uint64_t i = 1; i <= 300; i++)
+                assert_int_equal(add_one(ledger, i, &camera), 0);
+        ledger_free(ledger);
+        return place;
+}
+
+static void overwrite(const Place *place, off_t offset, const void *data, size_t size) {
+        _cleanup_close_ int fd = openat(place->fd, "ledger", O_WRONLY | O_CLOEXEC);
+
+        assert_int_equal(pwrite(fd, data, size, offset), size);
+}
+
+static void cut(const Place *place, off_t size) {
+        _cleanup_close_ int fd = openat(place->fd, "ledger", O_WRONLY | O_CLOEXEC);
+
+        assert_int_equal(ftruncate(fd, size), 0);
+}
+
+static void test_truncated(void **state) {
+        static const off_t sizes[] = { 0, 1, 40, 4095, 4096, 4096 + 1024, 4096 + 256 * 1024, 4096 + 512 * 1024 - 1 };
+        (void) state;
+
+        for (size_t i = 0; i < ELEMENTSOF(sizes); i++) {
+                _cleanup_(place_done) Place place = used_place();
+
+                cut(&place, sizes[i]);
+                assert_set_aside(&place, "it is truncated");
+        }
+
+        /* Longer than it says it is: killed while it grew. */
+        _cleanup_(place_done) Place place = used_place();
+        cut(&place, 4096 + 768 * 1024);
+        _cleanup_(ledger_freep) Ledger *ledger = open_good(&place);
+        assert_int_equal(ledger_n_records(ledger), 300);
+}
+
+static void test_damaged(void **state) {
+        (void) state;
+
+        /* Any byte of the header's fields, any of a record's. */
+        for (off_t offset = 0; offset < (off_t) sizeof(LedgerFileHeader); offset++) {
+                _cleanup_(place_done) Place place = used_place();
+                uint8_t byte;
+                _cleanup_close_ int fd = openat(place.fd, "ledger", O_RDONLY | O_CLOEXEC);
+
+                assert_int_equal(pread(fd, &byte, 1, offset), 1);
+                byte ^= 0x10;
+                overwrite(&place, offset, &byte, 1);
+                assert_set_aside(&place, "ledger.bad: ");
+        }
+
+        for (off_t offset = 0; offset < LEDGER_FILE_SLOT_SIZE; offset += 37) {
+                _cleanup_(place_done) Place place = used_place();
+                off_t at = LEDGER_FILE_HEADER_SIZE + 299 * LEDGER_FILE_SLOT_SIZE + offset;
+                uint8_t byte;
+                _cleanup_close_ int fd = openat(place.fd, "ledger", O_RDONLY | O_CLOEXEC);
+
+                assert_int_equal(pread(fd, &byte, 1, at), 1);
+                byte ^= 0x10;
+                overwrite(&place, at, &byte, 1);
+                assert_set_aside(&place, "record 299: its checksum is wrong");
+        }
+}
+
+static void test_noise(void **state) {
+        _cleanup_(place_done) Place place = used_place();
+        static uint8_t noise[100000];
+        (void) state;
+
+        for (size_t i = 0; i < sizeof(noise); i++)
+                noise[i] = rand() >> 8;
+        overwrite(&place, 0, noise, sizeof(noise));
+        assert_set_aside(&place, "it is no ledger");
+}
+
+static void test_other_boot_and_version(void **state) {
+        _cleanup_(place_done) Place place = used_place();
+        _cleanup_(ledger_freep) Ledger *ledger = NULL;
+        _cleanup_free_ char *set_aside = NULL;
+        (void) state;
+
+        assert_int_equal(ledger_open(place.fd, other_boot, &ledger, &set_aside), 0);
+        assert_non_null(strstr(set_aside, "it is of another boot"));
+        ledger = ledger_free(ledger);
+
+        /* And back: ledger.bad is written over. */
+        assert_set_aside(&place, "it is of another boot");
+}
+
+/* Sealed with the right checksum and wrong all the same. */
+static void test_impossible(void **state) {
+        static const struct {
+                size_t offset;
+                uint8_t value;
+        } changes[] = {
+                { offsetof(LedgerFileSlot, flags), 0xff },
+                { offsetof(LedgerFileSlot, n_cgroup_ids), CGROUP_IDS_MAX + 1 },
+                { offsetof(LedgerFileSlot, n_cgroup_ids), 3 }, /* the third is 0 */
+                { offsetof(LedgerFileSlot, heap_length), 0 },
+                { offsetof(LedgerFileSlot, heap_length), LEDGER_HEAP_MAX + 1 },
+                { offsetof(LedgerFileSlot, label_length), LEDGER_LABEL_MAX + 1 },
+                { offsetof(LedgerFileSlot, cgroup_length), 0 },
+                { offsetof(LedgerFileSlot, cgroup_length) + 1, 0xff },
+                { offsetof(LedgerFileSlot, strings) + 3, 0 },
+        };
+        (void) state;
+
+        for (size_t i = 0; i < ELEMENTSOF(changes); i++) {
+                _cleanup_(place_done) Place place = used_place();
+                off_t at = LEDGER_FILE_HEADER_SIZE + 5 * LEDGER_FILE_SLOT_SIZE;
+                LedgerFileSlot slot;
+                _cleanup_close_ int fd = openat(place.fd, "ledger", O_RDONLY | O_CLOEXEC);
+
+                assert_int_equal(pread(fd, &slot, sizeof(slot), at), sizeof(slot));
+                ((uint8_t *) &slot)[changes[i].offset] = changes[i].value;
+                ledger_file_seal(&slot);
+                overwrite(&place, at, &slot, sizeof(slot));
+                assert_set_aside(&place, "record 5: it holds what no record can hold");
+        }
+
+        /* The same buffer twice. */
+        _cleanup_(place_done) Place place = used_place();
+        LedgerFileSlot slot;
+        _cleanup_close_ int fd = openat(place.fd, "ledger", O_RDONLY | O_CLOEXEC);
+        assert_int_equal(pread(fd, &slot, sizeof(slot), LEDGER_FILE_HEADER_SIZE), sizeof(slot));
+        overwrite(&place, LEDGER_FILE_HEADER_SIZE + 400 * LEDGER_FILE_SLOT_SIZE, &slot, sizeof(slot));
+        assert_set_aside(&place, "it has two records of one buffer");
+}
+
+/* A record without its inode is what a kill between the two writes leaves: a free slot. */
+static void test_half_written(void **state) {
+        _cleanup_(place_done) Place place = used_place();
+        _cleanup_close_ int fd = openat(place.fd, "ledger", O_RDONLY | O_CLOEXEC);
+        LedgerFileSlot slot;
+        (void) state;
+
+        assert_int_equal(pread(fd, &slot, sizeof(slot), LEDGER_FILE_HEADER_SIZE), sizeof(slot));
+        slot.inode = 0;
+        slot.checksum = 1;
+        overwrite(&place, LEDGER_FILE_HEADER_SIZE + 400 * LEDGER_FILE_SLOT_SIZE, &slot, sizeof(slot));
+        _cleanup_(ledger_freep) Ledger *ledger = open_good(&place);
+        assert_int_equal(ledger_n_records(ledger), 300);
+        for (uint64_t i = 301; i <= 450; i++)
+                assert_int_equal(add_one(ledger, i, &camera), 0);
+}
+
+static void test_not_a_file(void **state) {
+        (void) state;
+
+        for (unsigned i = 0; i < 3; i++) {
+                _cleanup_(place_done) Place place = place_new();
+
+                if (i == 0)
+                        assert_int_equal(mkdirat(place.fd, "ledger", 0700), 0);
+                else if (i == 1)
+                        assert_int_equal(mkfifoat(place.fd, "ledger", 0600), 0);
+                else
+                        assert_int_equal(symlinkat("/etc/passwd", place.fd, "ledger"), 0);
+                assert_set_aside(&place, "ledger.bad: ");
+        }
+}
+
+/* Errors of the file: refused, with nothing added, and the ledger goes on. */
+static void test_full(void **state) {
+        _cleanup_(place_done) Place place = place_new();
+        _cleanup_(ledger_freep) Ledger *ledger = open_good(&place);
+        LedgerEntry entry = { .owner = &camera, .heap = "system" };
+        LedgerBuffer buffers[10];
+        (void) state;
+
+        for (uint64_t i = 1; i <= 250; i++)
+                assert_int_equal(add_one(ledger, i, &camera), 0);
+        for (size_t i = 0; i < ELEMENTSOF(buffers); i++)
+                buffers[i] = (LedgerBuffer) { 1000 + i, 4096 };
+
+        pid_t pid = fork();
+        if (pid == 0) {
+                struct rlimit limit = { ledger_file_size(ledger), ledger_file_size(ledger) };
+
+                (void) signal(SIGXFSZ, SIG_IGN);
+                if (setrlimit(RLIMIT_FSIZE, &limit) < 0 || ledger_add(ledger, &entry, buffers, 10, NULL) != -EFBIG ||
+                    ledger_n_records(ledger) != 250 || ledger_add(ledger, &entry, buffers, 6, NULL) != 0 ||
+                    ledger_n_records(ledger) != 256 || add_one(ledger, 5000, &camera) != -EFBIG)
+                        _exit(EXIT_FAILURE);
+                _exit(EXIT_SUCCESS);
+        }
+
+        int status;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS);
+
+        ledger = ledger_free(ledger);
+        ledger = open_good(&place);
+        assert_int_equal(ledger_n_records(ledger), 256);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_roundtrip),
+                cmocka_unit_test(test_string_limits),
+                cmocka_unit_test(test_refusals),
+                cmocka_unit_test(test_withdraw),
+                cmocka_unit_test(test_retire),
+                cmocka_unit_test(test_capacity),
+                cmocka_unit_test(test_without_directory),
+                cmocka_unit_test(test_truncated),
+                cmocka_unit_test(test_damaged),
+                cmocka_unit_test(test_noise),
+                cmocka_unit_test(test_other_boot_and_version),
+                cmocka_unit_test(test_impossible),
+                cmocka_unit_test(test_half_written),
+                cmocka_unit_test(test_not_a_file),
+                cmocka_unit_test(test_full),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
