@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+# testbed: kernel=tristate append="cma=64M dma_heap.mem_accounting=1" files=heaps.py timeout=900
+"""With mem_accounting, whoever allocates pays, in the control group it is in, and is refused, not killed."""
+
+import contextlib
+import errno
+import os
+import time
+import unittest
+
+import heaps
+import vmtest
+from heaps import CMA, MIB, PAGE, SYSTEM
+
+ROOT = "/sys/fs/cgroup"
+
+
+class Cgroup:
+    """A control group of the test's own, with the memory and dmem controllers."""
+
+    def __init__(self, name):
+        self.path = f"{ROOT}/{name}"
+
+    def __enter__(self):
+        for controller in ("memory", "dmem"):
+            with contextlib.suppress(OSError), open(f"{ROOT}/cgroup.subtree_control", "w", encoding="ascii") as file:
+                file.write("+" + controller)
+        os.mkdir(self.path)
+        return self
+
+    def __exit__(self, *_):
+        vmtest.wait_until(self.remove, what=f"{self.path} is busy")
+
+    def remove(self):
+        try:
+            os.rmdir(self.path)
+        except OSError:
+            return False
+        return True
+
+    def read(self, name):
+        with open(f"{self.path}/{name}", encoding="ascii") as file:
+            return file.read()
+
+    def write(self, name, value):
+        with open(f"{self.path}/{name}", "w", encoding="ascii") as file:
+            file.write(str(value))
+
+    def keyed(self, name):
+        return {key: int(value) for key, value in (line.split() for line in self.read(name).splitlines())}
+
+    def enter(self):
+        self.write("cgroup.procs", 0)
+
+
+def in_cgroup(cgroup, function, *arguments):
+    """What the function returns in a process of that control group."""
+    def child():
+        cgroup.enter()
+        return function(*arguments)
+    return vmtest.Child(child).result()
+
+
+class Memory(heaps.HeapTest):
+    def test_the_parameter_is_on(self):
+        with open("/sys/module/dma_heap/parameters/mem_accounting", encoding="ascii") as file:
+            self.assertEqual(file.read(), "Y\n")
+        self.assertEqual(os.stat("/sys/module/dma_heap/parameters/mem_accounting").st_mode & 0o777, 0o444)
+
+    def test_a_buffer_is_charged_to_who_allocates_until_it_is_gone(self):
+        for size in (PAGE, 100 * PAGE, 16 * MIB, 64 * MIB):
+            with self.subTest(size=size), Cgroup("payer") as cgroup:
+                increase, after = in_cgroup(cgroup, charged, cgroup, size)
+                self.assertLessEqual(abs(increase - size), max(size // 100, 16 * PAGE))
+                self.assertLess(after, max(size // 100, 64 * PAGE))
+
+    def test_over_the_limit_is_enomem_200_times_and_nobody_is_killed(self):
+        with Cgroup("payer") as cgroup:
+            cgroup.write("memory.max", 64 * MIB)
+            errors = in_cgroup(cgroup, allocate_too_much, 200, 96 * MIB)
+            self.assertEqual(errors, {errno.ENOMEM: 200})
+            self.assertEqual(cgroup.keyed("memory.events")["oom_kill"], 0)
+            self.assertLess(int(cgroup.read("memory.current")), 32 * MIB)
+
+    def test_up_to_the_limit_and_no_further(self):
+        with Cgroup("payer") as cgroup:
+            cgroup.write("memory.max", 64 * MIB)
+            n_buffers, error = in_cgroup_warm(cgroup, MIB, 64)
+            self.assertGreater(n_buffers, 40)
+            self.assertEqual(error, errno.ENOMEM)
+            self.assertEqual(cgroup.keyed("memory.events")["oom_kill"], 0)
+
+    def test_small_buffers_up_to_the_limit(self):
+        # What the kernel needs for a buffer beside its pages counts too, and would wake the OOM killer.
+        with Cgroup("payer") as cgroup:
+            cgroup.write("memory.max", 24 * MIB)
+            n_buffers, error = in_cgroup_warm(cgroup, 16 * PAGE, 24 * 16)
+            self.assertGreater(n_buffers, 40)
+            self.assertEqual(error, errno.ENOMEM)
+            self.assertEqual(cgroup.keyed("memory.events")["oom_kill"], 0)
+
+    def test_page_cache_makes_way(self):
+        with Cgroup("payer") as cgroup:
+            cgroup.write("memory.max", 64 * MIB)
+            self.assertEqual(in_cgroup(cgroup, allocate_until_refused, 48 * MIB)[0], 1)
+
+
+def charged(cgroup, size):
+    with heaps.Heap(SYSTEM) as heap:
+        os.close(heap.allocate(size))  # what is charged once, such as the kernel's stock of slabs
+        before = int(cgroup.read("memory.current"))
+        fd = heap.allocate(size)
+        increase = int(cgroup.read("memory.current")) - before
+        os.close(fd)
+        # The kernel returns charges in lots.
+        deadline = time.monotonic() + 10
+        while (after := int(cgroup.read("memory.current")) - before) > 16 * PAGE and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return increase, after
+
+
+def allocate_too_much(count, size):
+    errors = {}
+    with heaps.Heap(SYSTEM) as heap:
+        for _ in range(count):
+            try:
+                os.close(heap.allocate(size))
+                number = 0
+            except OSError as error:
+                number = error.errno
+            errors[number] = errors.get(number, 0) + 1
+    return errors
+
+
+def allocate_until_refused(size, name=SYSTEM, count=1 << 20):
+    """How many buffers could be had, of 'count', and the error that ended it."""
+    fds = []
+    try:
+        with heaps.Heap(name) as heap:
+            while len(fds) < count:
+                fds.append(heap.allocate(size))
+            return count, 0
+    except OSError as error:
+        return len(fds), error.errno
+    finally:
+        vmtest.close_fds(fds)
+
+
+def in_cgroup_warm(cgroup, size, count):
+    """allocate_until_refused() in a process that has done the same outside the control group. Python needs memory, too,
+    and if it were the first to go over the limit it would be killed, which is no news."""
+    def child():
+        allocate_until_refused(size, count=count)
+        cgroup.enter()
+        return allocate_until_refused(size)
+    return vmtest.Child(child).result()
+
+
+class Dmem(heaps.HeapTest):
+    def test_there_is_a_region_for_each_name(self):
+        with open(f"{ROOT}/dmem.capacity", encoding="ascii") as file:
+            regions = {line.split()[0] for line in file}
+        self.assertLessEqual({CMA, "reserved"}, regions)
+
+    def test_usage_is_exact(self):
+        with Cgroup("payer") as cgroup:
+            for size in (1, PAGE, 3 * PAGE + 1, 16 * MIB):
+                with self.subTest(size=size):
+                    rounded = -(-size // PAGE) * PAGE
+                    self.assertEqual(in_cgroup(cgroup, usage_with, cgroup, size, CMA), rounded)
+                    self.assertEqual(cgroup.keyed("dmem.current").get(CMA, 0), 0)
+
+    def test_the_limit_bites_whatever_the_name(self):
+        for limited in (CMA, "reserved"):
+            for used in (CMA, "reserved"):
+                with self.subTest(limited=limited, used=used), Cgroup("payer") as cgroup:
+                    cgroup.write("dmem.max", f"{limited} {8 * MIB}")
+                    self.assertEqual(in_cgroup(cgroup, allocate_until_refused, MIB, used), (8, errno.ENOMEM))
+                    self.assertEqual(in_cgroup(cgroup, allocate_until_refused, MIB + 1, used), (7, errno.ENOMEM))
+                    self.assertEqual(in_cgroup(cgroup, allocate_until_refused, 9 * MIB, used), (0, errno.ENOMEM))
+                    self.assertEqual(cgroup.keyed("dmem.current").get(limited, 0), 0)
+
+    def test_a_failed_allocation_is_not_charged(self):
+        with Cgroup("payer") as cgroup:
+            self.assertEqual(in_cgroup(cgroup, allocate_until_refused, 65 * MIB, CMA), (0, errno.ENOMEM))
+            self.assertEqual(cgroup.keyed("dmem.current").get(CMA, 0), 0)
+
+    def test_the_charge_stays_with_who_allocated(self):
+        with Cgroup("payer") as cgroup:
+            def allocate_and_leave():
+                cgroup.enter()
+                fd = heaps.allocate(CMA, MIB)
+                with open(f"{ROOT}/cgroup.procs", "w", encoding="ascii") as file:
+                    file.write("0")
+                current = cgroup.keyed("dmem.current")[CMA]
+                os.close(fd)
+                return current
+            self.assertEqual(vmtest.Child(allocate_and_leave).result(), MIB)
+            self.assertEqual(cgroup.keyed("dmem.current").get(CMA, 0), 0)
+
+
+def usage_with(cgroup, size, name):
+    fd = heaps.allocate(name, size)
+    current = cgroup.keyed("dmem.current")[name]
+    os.close(fd)
+    return current
+
+
+if __name__ == "__main__":
+    vmtest.main()
