@@ -46,6 +46,7 @@ hash_text() {
 # cache_setup: the directories of the cache.
 cache_setup() {
         mkdir -p "$CACHE"/{tmp,locks,logs} || die "cannot write $CACHE"
+        find "$CACHE/logs" -mtime +30 -delete
 }
 
 # cache_make KIND KEY WHAT MAKER [ARG…]: sets REPLY to the path of the entry KIND/KEY. Where there is none yet, runs

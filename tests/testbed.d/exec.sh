@@ -102,7 +102,8 @@ command_shell() {
         shift "$REPLY"
         [[ $# -eq 0 ]] || die "shell takes options only"
         run_setup "$RUN_KERNEL" "$RUN_BUILD"
-        RUN_ADD+=("$TESTBED_DIR/shell-getty.service:/etc/systemd/system/serial-getty@ttyS0.service")
+        RUN_ADD+=("$TESTBED_DIR/testbed-login.service:/etc/systemd/system/testbed-login.service")
+        RUN_ENABLE+=(testbed-login.service)
         run_boot
         progress "booting; log out with 'poweroff', or leave with Ctrl-A X"
         "${MACHINE[@]}" -serial mon:stdio

@@ -206,7 +206,8 @@ host_unit() {
                 out=$WORK/unit-$kind
                 (
                         flock 9
-                        in_build_tree "$tree" "$SOURCE" "$REPLY" meson test -C /work/build --no-rebuild --print-errorlogs
+                        in_build_tree "$tree" "$SOURCE" "$REPLY" env CCACHE_DIR=/cache \
+                                meson test -C /work/build --print-errorlogs
                 ) >"$out" 2>&1 9>"$CACHE/locks/unit-$kind" || true
                 passed=$(meson_count "$out" 'Ok')
                 # What is skipped has not been tested.
