@@ -27,8 +27,6 @@ _Static_assert(sizeof(struct pidfd_info_v0) == 64, "the kernel knows the structu
 #define PIDFD_GET_INFO_V0 _IOWR(0xFF, 11, struct pidfd_info_v0)
 #define PIDFD_INFO_CGROUPID_BIT (UINT64_C(1) << 2)
 
-#define CGROUP_ROOT "/sys/fs/cgroup"
-
 /* Type of a cgroup's file handle, and its length: the 64-bit id (fs/kernfs/mount.c, exportfs.h: FILEID_KERNFS). */
 #define FILEID_KERNFS_TYPE 0xfe
 
@@ -48,7 +46,7 @@ static int get_groups(int socket_fd, gid_t **ret, size_t *ret_n) {
         socklen_t size = 64 * sizeof(gid_t);
 
         for (;;) {
-                _cleanup_free_ gid_t *groups = malloc(size + 1);
+                _cleanup_free_ gid_t *groups = malloc(size + sizeof(gid_t)); /* and the primary one */
                 if (!groups)
                         return -ENOMEM;
 
@@ -75,7 +73,7 @@ static int pidfd_check_alive(int pidfd) {
         return p.revents == 0 ? 0 : -ESRCH;
 }
 
-static int open_cgroup_by_id(uint64_t id) {
+static int open_cgroup_by_id(int cgroup_root_fd, uint64_t id) {
         union {
                 struct file_handle handle;
                 uint8_t room[sizeof(struct file_handle) + sizeof(id)];
@@ -85,11 +83,7 @@ static int open_cgroup_by_id(uint64_t id) {
         };
         memcpy(u.handle.f_handle, &id, sizeof(id));
 
-        _cleanup_close_ int root_fd = open(CGROUP_ROOT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (root_fd < 0)
-                return -errno;
-
-        int fd = open_by_handle_at(root_fd, &u.handle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int fd = open_by_handle_at(cgroup_root_fd, &u.handle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         return fd < 0 ? -errno : fd;
 }
 
@@ -121,7 +115,7 @@ static int open_cgroup_by_pid(int pidfd) {
         return TAKE_FD(fd);
 }
 
-static int open_cgroup(int pidfd) {
+static int open_cgroup(int cgroup_root_fd, int pidfd) {
         struct pidfd_info_v0 info = { .mask = PIDFD_INFO_CGROUPID_BIT };
 
         if (ioctl(pidfd, PIDFD_GET_INFO_V0, &info) < 0) {
@@ -134,7 +128,7 @@ static int open_cgroup(int pidfd) {
         if (!(info.mask & PIDFD_INFO_CGROUPID_BIT))
                 return open_cgroup_by_pid(pidfd);
 
-        return open_cgroup_by_id(info.cgroupid);
+        return open_cgroup_by_id(cgroup_root_fd, info.cgroupid);
 }
 
 static int get_unit(int pidfd, char **ret, bool *ret_user_unit) {
@@ -154,7 +148,7 @@ static int get_unit(int pidfd, char **ret, bool *ret_user_unit) {
         return r == -ENODATA ? 0 : r;
 }
 
-int peer_new(int socket_fd, Peer **ret) {
+int peer_new(int cgroup_root_fd, int socket_fd, Peer **ret) {
         int r;
 
         _cleanup_(peer_freep) Peer *peer = malloc(sizeof(Peer));
@@ -172,13 +166,14 @@ int peer_new(int socket_fd, Peer **ret) {
         r = get_groups(socket_fd, &peer->groups, &peer->n_groups);
         if (r < 0)
                 return r;
+        peer->groups[peer->n_groups++] = peer->gid;
 
         _cleanup_close_ int pidfd = -EBADF;
         size = sizeof(pidfd);
         if (getsockopt(socket_fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0)
                 return errno == EINVAL ? -ESRCH : -errno; /* before 6.16 a peer that was reaped has no pidfd */
 
-        peer->cgroup_fd = open_cgroup(pidfd);
+        peer->cgroup_fd = open_cgroup(cgroup_root_fd, pidfd);
         if (peer->cgroup_fd < 0)
                 return peer->cgroup_fd;
 
@@ -197,10 +192,9 @@ int peer_new(int socket_fd, Peer **ret) {
         if (r < 0)
                 return r;
 
-        struct stat st;
-        if (fstat(peer->cgroup_fd, &st) < 0)
-                return -errno;
-        peer->cgroup_id = st.st_ino;
+        r = cgroup_ids_read(cgroup_root_fd, peer->cgroup_fd, &peer->cgroup_ids);
+        if (r < 0)
+                return r;
 
         _cleanup_free_ char *path = NULL;
         r = fd_get_path(peer->cgroup_fd, &path);
@@ -222,6 +216,8 @@ static Client *client_free(Client *client) {
         if (!client)
                 return NULL;
 
+        quota_account_done(&client->account);
+        quota_shares_done(&client->shares);
         free(client->unit);
         free(client->cgroup);
         free(client);
@@ -229,30 +225,68 @@ static Client *client_free(Client *client) {
 }
 DEFINE_CLEANUP(Client, client_free);
 
+static int get_user(ClientRegistry *registry, uid_t uid, User **ret) {
+        User *user;
+
+        for (user = registry->users; user; user = user->next)
+                if (user->uid == uid)
+                        break;
+
+        if (!user) {
+                user = calloc(1, sizeof(User));
+                if (!user)
+                        return -ENOMEM;
+
+                user->uid = uid;
+                user->next = registry->users;
+                registry->users = user;
+        }
+
+        *ret = user;
+        return 0;
+}
+
+static void user_release(ClientRegistry *registry, User *user) {
+        if (user->n_clients > 0)
+                return;
+
+        for (User **p = &registry->users; *p; p = &(*p)->next)
+                if (*p == user) {
+                        *p = user->next;
+                        break;
+                }
+
+        quota_account_done(&user->account);
+        free(user);
+}
+
 void client_registry_done(ClientRegistry *registry) {
         while (registry->clients) {
                 Client *client = registry->clients;
 
                 registry->clients = client->next;
+                if (--client->user->n_clients == 0)
+                        user_release(registry, client->user);
                 client_free(client);
         }
 }
 
-static bool client_has_peer(const Client *client, const Peer *peer) {
-        if (client->uid != peer->uid)
+static bool client_has_key(const Client *client, const ClientKey *key) {
+        if (client->uid != key->uid)
                 return false;
 
-        if (!client->unit || !peer->unit)
-                return !client->unit && !peer->unit && streq(client->cgroup, peer->cgroup);
+        if (!client->unit || !key->unit)
+                return !client->unit && !key->unit && client->cgroup_id == key->cgroup_id;
 
         /* Units of two users' managers may bear one name; the owner tells them apart. */
-        return streq(client->unit, peer->unit) && client->user_unit == peer->user_unit && client->user == peer->user;
+        return streq(client->unit, key->unit) && client->user_unit == key->user_unit && client->user->uid == key->user;
 }
 
-int client_registry_connect(ClientRegistry *registry, const Peer *peer, Client **ret) {
+int client_registry_get(ClientRegistry *registry, const ClientKey *key, Client **ret) {
+        int r;
+
         for (Client *client = registry->clients; client; client = client->next)
-                if (client_has_peer(client, peer)) {
-                        client->n_connections++;
+                if (client_has_key(client, key)) {
                         *ret = client;
                         return 0;
                 }
@@ -261,20 +295,24 @@ int client_registry_connect(ClientRegistry *registry, const Peer *peer, Client *
         if (!client)
                 return -ENOMEM;
 
-        client->user_unit = peer->user_unit;
-        client->uid = peer->uid;
-        client->user = peer->user;
-        client->n_connections = 1;
+        client->user_unit = key->user_unit;
+        client->uid = key->uid;
+        client->cgroup_id = key->cgroup_id;
 
-        client->cgroup = strdup(peer->cgroup);
+        client->cgroup = strdup(key->cgroup);
         if (!client->cgroup)
                 return -ENOMEM;
 
-        if (peer->unit) {
-                client->unit = strdup(peer->unit);
+        if (key->unit) {
+                client->unit = strdup(key->unit);
                 if (!client->unit)
                         return -ENOMEM;
         }
+
+        r = get_user(registry, key->user, &client->user);
+        if (r < 0)
+                return r;
+        client->user->n_clients++;
 
         client->next = registry->clients;
         registry->clients = client;
@@ -282,10 +320,9 @@ int client_registry_connect(ClientRegistry *registry, const Peer *peer, Client *
         return 0;
 }
 
-bool client_registry_disconnect(ClientRegistry *registry, Client *client) {
-        client->n_connections--;
-        if (client->n_connections > 0)
-                return false;
+void client_registry_release(ClientRegistry *registry, Client *client) {
+        if (client->n_connections > 0 || client->account.bytes > 0 || client->account.buffers > 0)
+                return;
 
         for (Client **p = &registry->clients; *p; p = &(*p)->next)
                 if (*p == client) {
@@ -293,6 +330,7 @@ bool client_registry_disconnect(ClientRegistry *registry, Client *client) {
                         break;
                 }
 
+        client->user->n_clients--;
+        user_release(registry, client->user);
         client_free(client);
-        return true;
 }

@@ -8,7 +8,7 @@
 
 #include "heap.h"
 
-static void registry_changed(HeapRegistry *registry) {
+void heap_registry_changed(HeapRegistry *registry) {
         if (registry->on_changed)
                 registry->on_changed(registry->userdata);
 }
@@ -151,7 +151,7 @@ int heap_registry_appeared(HeapRegistry *registry, const char *name) {
 
         heap_reset(heap);
         heap->state = HEAP_READY;
-        registry_changed(registry);
+        heap_registry_changed(registry);
         return 0;
 }
 
@@ -162,7 +162,7 @@ void heap_registry_vanished(HeapRegistry *registry, const char *name) {
                 return;
 
         heap_reset(heap);
-        registry_changed(registry);
+        heap_registry_changed(registry);
 }
 
 void heap_registry_scan_begin(HeapRegistry *registry) {
@@ -217,7 +217,7 @@ void heap_registry_scan_end(HeapRegistry *registry) {
         }
 
         if (changed)
-                registry_changed(registry);
+                heap_registry_changed(registry);
 }
 
 int heap_registry_failed(HeapRegistry *registry, const char *name, const char *module, const char *reason, uint64_t now) {
@@ -246,7 +246,7 @@ int heap_registry_failed(HeapRegistry *registry, const char *name, const char *m
         heap->state = HEAP_FAILED;
         heap->failed_at = now;
         if (changed)
-                registry_changed(registry);
+                heap_registry_changed(registry);
         return 0;
 }
 
@@ -276,7 +276,7 @@ int heap_registry_add_region(HeapRegistry *registry, const char *name, uint64_t 
         region->present = true;
         region->next = registry->regions;
         registry->regions = TAKE_PTR(region);
-        registry_changed(registry);
+        heap_registry_changed(registry);
         return 0;
 }
 
@@ -297,7 +297,7 @@ void heap_registry_regions_end(HeapRegistry *registry) {
         }
 
         if (changed)
-                registry_changed(registry);
+                heap_registry_changed(registry);
 }
 
 const Region *heap_registry_region_of(const HeapRegistry *registry, const char *heap_name) {

@@ -73,6 +73,9 @@ void heap_registry_done(HeapRegistry *registry);
 void heap_registry_clear_roles(HeapRegistry *registry);
 int heap_registry_add_role(HeapRegistry *registry, const char *name, char *const *heaps, bool other_regions);
 
+/* Something that ListHeaps shows has changed: bytes_used, which others keep. */
+void heap_registry_changed(HeapRegistry *registry);
+
 /* Path of the device that allocates for a heap. Returns 0, or -ENAMETOOLONG. */
 int heap_device_path(const char *name, char *buffer, size_t size);
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <systemd/sd-daemon.h>
 
 #include "build-config.h"
+#include "fd-util.h"
 #include "log.h"
 #include "manager.h"
 #include "request.h"
@@ -12,7 +14,10 @@
 
 #define SPAWNER_PATH LIBEXECDIR "/dmaheapd-spawner"
 
-static int on_heaps_changed_deferred(sd_event_source *source _unused_, void *userdata) {
+/* What happens to the heaps within this time is told at once; usage changes with every buffer. */
+#define CHANGED_DELAY_USEC (50 * USEC_PER_MSEC)
+
+static int on_heaps_changed_timer(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
         Manager *manager = userdata;
 
         if (manager->on_heaps_changed)
@@ -23,6 +28,12 @@ static int on_heaps_changed_deferred(sd_event_source *source _unused_, void *use
 static void on_heaps_changed(void *userdata) {
         Manager *manager = userdata;
 
+        int enabled;
+
+        if (!manager->on_heaps_changed || sd_event_source_get_enabled(manager->changed_source, &enabled) < 0 || enabled != SD_EVENT_OFF)
+                return;
+
+        (void) sd_event_source_set_time_relative(manager->changed_source, CHANGED_DELAY_USEC);
         (void) sd_event_source_set_enabled(manager->changed_source, SD_EVENT_ONESHOT);
 }
 
@@ -33,7 +44,7 @@ void manager_set_heaps_changed(Manager *manager, heap_changed_t callback, void *
 
 static bool manager_is_idle(const Manager *manager) {
         return manager->n_connections == 0 && !manager->requests && worker_pool_n_workers(manager->worker_pool) == 0 &&
-                !module_loader_busy(manager->module_loader);
+                !module_loader_busy(heap_scan_loader(manager->heap_scan)) && !accounting_busy(manager->accounting);
 }
 
 static int manager_watch_idle(Manager *manager);
@@ -119,6 +130,7 @@ int manager_new(Manager **ret) {
         if (!manager)
                 return -ENOMEM;
 
+        manager->cgroup_root_fd = -EBADF;
         heap_registry_init(&manager->heaps, on_heaps_changed, manager);
 
         /* sd_event_add_child(3) wants it so. Children are started with an empty mask. */
@@ -142,7 +154,9 @@ int manager_new(Manager **ret) {
 
         (void) sd_event_set_watchdog(manager->event, true);
 
-        r = sd_event_add_defer(manager->event, &manager->changed_source, on_heaps_changed_deferred, manager);
+        r = sd_event_add_time(manager->event, &manager->changed_source, CLOCK_MONOTONIC, UINT64_MAX, 0, on_heaps_changed_timer, manager);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(manager->changed_source, SD_EVENT_OFF);
         if (r < 0)
                 return r;
 
@@ -159,7 +173,7 @@ Manager *manager_free(Manager *manager) {
         worker_pool_free(manager->worker_pool);
         device_monitor_free(manager->device_monitor);
         heap_scan_free(manager->heap_scan);
-        module_loader_free(manager->module_loader);
+        accounting_free(manager->accounting);
         heap_registry_done(&manager->heaps);
         client_registry_done(&manager->clients);
         config_free(manager->config);
@@ -167,6 +181,7 @@ Manager *manager_free(Manager *manager) {
         sd_event_source_disable_unref(manager->sighup_source);
         sd_event_source_disable_unref(manager->changed_source);
         sd_event_unref(manager->event);
+        safe_close(manager->cgroup_root_fd);
         free(manager);
         return NULL;
 }
@@ -177,7 +192,7 @@ static void on_first_scan(void *userdata) {
 
 /* The one place where the daemon waits: nobody is connected yet. */
 static int manager_first_scan(Manager *manager) {
-        HeapScanWait *wait;
+        RoundWait *wait;
         bool done = false;
         int r;
 
@@ -195,18 +210,17 @@ int manager_startup(Manager *manager) {
         if (r < 0)
                 return log_error_errno(r, "Cannot read the configuration: %m");
 
+        manager->cgroup_root_fd = open(CGROUP_ROOT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (manager->cgroup_root_fd < 0)
+                return log_error_errno(errno, "Cannot open %s: %m", CGROUP_ROOT);
+
         r = worker_pool_new(manager->event, SPAWNER_PATH, &manager->worker_pool);
         if (r < 0)
                 return log_error_errno(r, "Cannot start %s: %m", SPAWNER_PATH);
 
         r = heap_scan_new(manager->event, &manager->heaps, &manager->heap_scan);
-        if (r >= 0)
-                r = module_loader_new(manager->event, heap_scan_on_declarations, manager->heap_scan, &manager->module_loader);
         if (r < 0)
                 return log_error_errno(r, "Cannot set up the loading of modules: %m");
-        heap_scan_set_loader(manager->heap_scan, manager->module_loader);
-
-        /* Here the ledger will be opened and reconciled against a census. */
 
         r = device_monitor_new(manager->event, &manager->heaps, "/sys", &manager->device_monitor);
         if (r < 0)
@@ -215,6 +229,15 @@ int manager_startup(Manager *manager) {
         r = manager_first_scan(manager);
         if (r < 0)
                 return log_error_errno(r, "Cannot look for kernel modules of heaps: %m");
+
+        r = accounting_new(manager->event, &manager->config, &manager->heaps, &manager->clients, manager->cgroup_root_fd,
+                           &manager->accounting);
+        if (r < 0)
+                return r;
+
+        r = accounting_reconcile(manager->accounting);
+        if (r < 0)
+                return r;
 
         r = manager_watch_idle(manager);
         if (r < 0)
@@ -228,14 +251,25 @@ int manager_connect(Manager *manager, int socket_fd, Connection *ret) {
         Client *client;
         int r;
 
-        r = peer_new(socket_fd, &peer);
+        r = peer_new(manager->cgroup_root_fd, socket_fd, &peer);
         if (r < 0)
                 return r;
 
-        r = client_registry_connect(&manager->clients, peer, &client);
+        r = client_registry_get(
+                        &manager->clients,
+                        &(ClientKey) {
+                                .unit = peer->unit,
+                                .user_unit = peer->user_unit,
+                                .cgroup = peer->cgroup,
+                                .cgroup_id = peer->cgroup_ids.n > 0 ? peer->cgroup_ids.ids[0] : 0,
+                                .uid = peer->uid,
+                                .user = peer->user,
+                        },
+                        &client);
         if (r < 0)
                 return r;
 
+        client->n_connections++;
         manager->n_connections++;
         manager->idle_source = sd_event_source_disable_unref(manager->idle_source);
 
@@ -249,9 +283,9 @@ void manager_disconnect(Manager *manager, Connection *connection) {
         if (!client)
                 return;
 
-        if (client->n_connections == 1)
+        if (--client->n_connections == 0)
                 worker_pool_forget_client(manager->worker_pool, client);
-        (void) client_registry_disconnect(&manager->clients, client);
+        client_registry_release(&manager->clients, client);
         *connection = (Connection) { .peer = peer_free(connection->peer) };
 
         if (--manager->n_connections == 0)

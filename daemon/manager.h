@@ -3,6 +3,7 @@
 
 #include <systemd/sd-event.h>
 
+#include "accounting.h"
 #include "client.h"
 #include "config.h"
 #include "device-monitor.h"
@@ -19,15 +20,16 @@ typedef struct Manager {
         Config *config;
         HeapRegistry heaps;
         HeapScan *heap_scan;
-        ModuleLoader *module_loader;
         DeviceMonitor *device_monitor;
         WorkerPool *worker_pool;
+        int cgroup_root_fd;
         ClientRegistry clients;
+        Accounting *accounting;
         AllocateRequest *requests;
         unsigned n_connections;
         sd_event_source *idle_source;
         sd_event_source *sighup_source;
-        sd_event_source *changed_source; /* coalesces what happens to the heaps in one turn of the loop */
+        sd_event_source *changed_source; /* coalesces what happens to the heaps */
         heap_changed_t on_heaps_changed;
         void *on_heaps_changed_userdata;
 } Manager;
@@ -43,7 +45,7 @@ Manager *manager_free(Manager *manager);
 DEFINE_CLEANUP(Manager, manager_free);
 
 /* Brings up everything that must be there before the first client: configuration, spawner, heaps and what could be loaded,
- * device monitor. Blocks for as long as that takes; listening comes afterwards. Returns 0, or -errno, logged. */
+ * the ledger reconciled with a census, device monitor. Blocks for as long as that takes; listening comes afterwards. Returns 0, or -errno, logged. */
 int manager_startup(Manager *manager);
 
 /* Whom to tell when what ListHeaps shows has changed. */

@@ -130,6 +130,8 @@ static bool insert(struct kmod_module *module, ModuleResult *result) {
         else if (r >= 0 && !is_in_kernel(module))
                 /* libkmod takes EEXIST for "somebody else was faster"; the module's init can mean otherwise. */
                 set_failed(result, "module %s cannot be loaded: %s", name, explain(EEXIST));
+        else
+                result->inserted = true;
 
         return result->outcome != MODULE_FAILED;
 }

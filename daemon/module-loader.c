@@ -164,6 +164,7 @@ static void job_report_load(Job *job) {
                 job->waiters = load->next;
                 free(load);
                 on_loaded(&result, userdata);
+                result.inserted = false;
         }
 }
 

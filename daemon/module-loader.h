@@ -20,6 +20,7 @@ typedef enum ModuleOutcome {
 
 typedef struct ModuleResult {
         ModuleOutcome outcome;
+        bool inserted;                     /* MODULE_LOADED: it was not there before; told to one waiter only */
         char module[MODULE_NAME_LENGTH];   /* empty when unknown */
         char reason[MODULE_REASON_LENGTH]; /* MODULE_FAILED: for an administrator */
 } ModuleResult;

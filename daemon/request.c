@@ -34,8 +34,11 @@ struct AllocateRequest {
         char *failed_heap; /* the first that could not be had, and why */
         char *failed_reason;
 
-        HeapScanWait *scan_wait;
+        RoundWait *wait; /* for a scan, or a census */
         ModuleLoad *load;
+        Reservation reservation;
+        bool counted;  /* a census was waited for: what is refused now stays refused */
+        bool retried;  /* an allocation failed, and a census was waited for: likewise */
         WorkerJob *job;
         sd_event_source *step_source;     /* the next step, from the event loop */
         sd_event_source *deadline_source;
@@ -51,7 +54,8 @@ AllocateRequest *allocate_request_free(AllocateRequest *request) {
                         break;
                 }
 
-        heap_scan_wait_cancel(request->scan_wait);
+        accounting_release(request->manager->accounting, &request->reservation);
+        round_wait_cancel(request->wait);
         module_load_cancel(request->load);
         sd_event_source_disable_unref(request->step_source);
         sd_event_source_disable_unref(request->deadline_source);
@@ -66,6 +70,7 @@ AllocateRequest *allocate_request_free(AllocateRequest *request) {
 DEFINE_CLEANUP(AllocateRequest, allocate_request_free);
 
 static void request_step(AllocateRequest *request);
+static uint64_t heap_bound(const Manager *manager, const char *heap);
 
 static const char *request_heap(const AllocateRequest *request) {
         return request->candidates ? request->candidates[request->candidate] : NULL;
@@ -189,6 +194,101 @@ static uint64_t heap_bound(const Manager *manager, const char *heap) {
         return region ? region->size : 0;
 }
 
+/* Records the buffers before anyone else sees them, then hands them over. What is handed over, in part or whole, is charged
+ * until a census says otherwise. */
+static void request_deliver(AllocateRequest *request, WorkerResult *result) {
+        Accounting *accounting = request->manager->accounting;
+        LedgerBuffer buffers[WORKER_BUFFERS_MAX];
+        uint32_t n_buffers = request->n_buffers;
+
+        for (size_t i = 0; i < n_buffers; i++)
+                buffers[i] = (LedgerBuffer) { .inode = result->buffers[i].inode, .size = request->size };
+
+        int r = accounting_record(accounting, &request->reservation, request->connection->peer, request_heap(request),
+                                  request->label, buffers, n_buffers);
+        if (r == -EEXIST) { /* a worker cannot have made what is in the ledger already */
+                request_fail_resource(request, "processes");
+                return;
+        }
+        if (r < 0) {
+                (void) log_warning_errno(r, "Cannot record buffers in the ledger: %m");
+                request_fail_resource(request, "ledger");
+                return;
+        }
+
+        bool delivered = request_reply(request, &(AllocateReply) {
+                .heap = request_heap(request),
+                .buffers = result->buffers,
+                .n_buffers = result->n_buffers,
+                .size = request->size,
+        });
+        if (!delivered)
+                accounting_withdraw(accounting, buffers, n_buffers);
+}
+
+static void on_counted(void *userdata) {
+        AllocateRequest *request = userdata;
+
+        request->wait = NULL;
+        request_step(request);
+}
+
+static void request_wait_census(AllocateRequest *request) {
+        int r = accounting_wait_census(request->manager->accounting, on_counted, request, &request->wait);
+
+        if (r < 0)
+                request_fail_errno(request, -r);
+}
+
+/* The kernel takes a buffer off its list a moment before a region has the pages back: so a region that is full is tried
+ * again after a census. */
+static void request_allocation_failed(AllocateRequest *request, int error) {
+        accounting_release(request->manager->accounting, &request->reservation);
+
+        if (error == ENOMEM && !request->retried && heap_bound(request->manager, request_heap(request)) > 0) {
+                request->retried = true;
+                request_wait_census(request);
+                return;
+        }
+
+        request_fail_errno(request, error);
+}
+
+/* Holds what is asked for against every limit. Returns true if it is held; else the request is on its way elsewhere. */
+static bool request_reserve(AllocateRequest *request) {
+        Accounting *accounting = request->manager->accounting;
+        const Connection *connection = request->connection;
+        const char *heap = request_heap(request);
+        AccountingRefusal refusal;
+
+        if (!accounting_may_use(accounting, connection->peer, heap)) {
+                request_fail(request, ALLOCATE_PERMISSION_DENIED);
+                return false;
+        }
+
+        const char *obstacle = accounting_obstacle(accounting);
+        if (obstacle) {
+                request_fail_unavailable(request, heap, obstacle);
+                return false;
+        }
+
+        int r = accounting_reserve(accounting, connection->peer, connection->client, heap, request->size, request->n_buffers,
+                                   &request->reservation, &refusal);
+        if (r >= 0)
+                return true;
+
+        if (r == -EDQUOT && !request->counted) {
+                request->counted = true;
+                request_wait_census(request);
+        } else if (r == -EDQUOT)
+                (void) request_reply(request, &(AllocateReply) { .error = ALLOCATE_QUOTA_EXCEEDED, .refusal = &refusal });
+        else if (r == -ENOENT)
+                request_fail_resource(request, "cgroup");
+        else
+                request_fail_errno(request, -r);
+        return false;
+}
+
 static void on_allocated(WorkerResult *result, void *userdata) {
         AllocateRequest *request = userdata;
 
@@ -201,16 +301,10 @@ static void on_allocated(WorkerResult *result, void *userdata) {
 
         switch (result->outcome) {
         case WORKER_ALLOCATED:
-                /* Here the ledger will record each inode, before anyone else sees the fds. */
-                (void) request_reply(request, &(AllocateReply) {
-                        .heap = request_heap(request),
-                        .buffers = result->buffers,
-                        .n_buffers = result->n_buffers,
-                        .size = request->size,
-                });
+                request_deliver(request, result);
                 break;
         case WORKER_ERROR:
-                request_fail_errno(request, result->error);
+                request_allocation_failed(request, result->error);
                 break;
         case WORKER_OOM_KILLED:
                 request_fail(request, ALLOCATE_OUT_OF_MEMORY);
@@ -247,7 +341,8 @@ static void request_allocate(AllocateRequest *request) {
                 return;
         }
 
-        /* Here policy and quota will be asked; a request over a limit waits for a census and comes back to this step. */
+        if (!request_reserve(request))
+                return;
 
         int r = heap_device_path(heap, path, sizeof(path));
         if (r < 0) {
@@ -260,6 +355,7 @@ static void request_allocate(AllocateRequest *request) {
                 char reason[192];
 
                 (void) snprintf(reason, sizeof(reason), "%s cannot be opened: %s", path, strerror(errno));
+                accounting_release(manager->accounting, &request->reservation);
                 request_next_candidate(request, reason);
                 return;
         }
@@ -269,7 +365,7 @@ static void request_allocate(AllocateRequest *request) {
                         &(WorkerJobParameters) {
                                 .client = request->connection->client,
                                 .cgroup_fd = request->connection->peer->cgroup_fd,
-                                .cgroup_id = request->connection->peer->cgroup_id,
+                                .cgroup_id = request->connection->peer->cgroup_ids.ids[0],
                                 .device_fd = device_fd,
                                 .size = request->size,
                                 .n_buffers = request->n_buffers,
@@ -299,6 +395,8 @@ static void on_loaded(const ModuleResult *result, void *userdata) {
 
         const Heap *heap = heap_registry_find(heaps, name);
         if (heap && heap->state == HEAP_READY) {
+                if (result->outcome == MODULE_LOADED && result->inserted)
+                        log_info("Loaded module %s for heap %s.", result->module, name);
                 request_allocate(request);
                 return;
         }
@@ -348,7 +446,7 @@ static void request_load(AllocateRequest *request, const Heap *heap) {
                 return;
         }
 
-        int r = module_loader_load(request->manager->module_loader, request_heap(request), heap ? heap->module : NULL,
+        int r = module_loader_load(heap_scan_loader(request->manager->heap_scan), request_heap(request), heap ? heap->module : NULL,
                                    on_loaded, request, &request->load);
         if (r < 0)
                 request_fail_errno(request, -r);
@@ -357,7 +455,7 @@ static void request_load(AllocateRequest *request, const Heap *heap) {
 static void on_scanned(void *userdata) {
         AllocateRequest *request = userdata;
 
-        request->scan_wait = NULL;
+        request->wait = NULL;
 
         int r = heap_registry_candidates(&request->manager->heaps, request->role, &request->candidates);
         if (r == -ENOENT)
@@ -381,7 +479,7 @@ static void request_choose(AllocateRequest *request) {
                 strv_free(TAKE_PTR(request->candidates));
         }
 
-        r = heap_scan_wait(manager->heap_scan, on_scanned, request, &request->scan_wait);
+        r = heap_scan_wait(manager->heap_scan, on_scanned, request, &request->wait);
         if (r < 0)
                 request_fail_errno(request, -r);
 }

@@ -20,6 +20,8 @@ typedef enum AllocateError {
         ALLOCATE_SUCCESS,
         ALLOCATE_NO_SUCH_HEAP,      /* heap or role, whichever was asked for */
         ALLOCATE_HEAP_UNAVAILABLE,  /* heap, reason */
+        ALLOCATE_PERMISSION_DENIED, /* nothing */
+        ALLOCATE_QUOTA_EXCEEDED,    /* refusal */
         ALLOCATE_OUT_OF_MEMORY,     /* heap */
         ALLOCATE_OUT_OF_RESOURCES,  /* resource */
         ALLOCATE_TIMED_OUT,         /* heap */
@@ -34,6 +36,7 @@ typedef struct AllocateReply {
         const char *reason;
         const char *resource;
         const char *parameter;
+        const AccountingRefusal *refusal;
         WorkerBuffer *buffers; /* ALLOCATE_SUCCESS: as many as asked for */
         size_t n_buffers;
         uint64_t size; /* of each, in whole pages */

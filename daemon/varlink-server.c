@@ -10,6 +10,7 @@
 #include "build-config.h"
 #include "input-watch.h"
 #include "log.h"
+#include "reply-json.h"
 #include "request.h"
 #include "varlink-io.dmaheapd.Allocator.h"
 #include "varlink-server.h"
@@ -32,9 +33,11 @@ struct Link {
         Connection connection;
         InputWatch *input_watch;
         AllocateRequest *request;  /* an Allocate without a reply yet */
-        HeapScanWait *scan_wait;   /* a ListHeaps without a reply yet */
+        RoundWait *wait;           /* for a scan or a census, of a call without a reply yet */
         bool subscribed;           /* to ListHeaps */
         bool wants_more;           /* of the ListHeaps that waits */
+        char *unit;                /* of the ListBuffers that waits: its filter */
+        uint64_t uid;
 };
 
 static Link *link_free(Link *link) {
@@ -47,80 +50,16 @@ static Link *link_free(Link *link) {
                         break;
                 }
 
-        heap_scan_wait_cancel(link->scan_wait);
+        round_wait_cancel(link->wait);
         if (link->request)
                 allocate_request_cancel(link->request);
         input_watch_free(link->input_watch);
         manager_disconnect(link->server->manager, &link->connection);
+        free(link->unit);
         free(link);
         return NULL;
 }
 DEFINE_CLEANUP(Link, link_free);
-
-static const char *heap_state_to_string(HeapState state) {
-        static const char *const names[] = {
-                [HEAP_READY] = "ready",
-                [HEAP_LOADABLE] = "loadable",
-                [HEAP_FAILED] = "failed",
-        };
-
-        return names[state];
-}
-
-static int build_heap(const HeapRegistry *registry, const Heap *heap, sd_json_variant **ret) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *roles = NULL;
-        const Region *region = heap_registry_region_of(registry, heap->name);
-        int r;
-
-        r = sd_json_variant_new_array(&roles, NULL, 0);
-        if (r < 0)
-                return r;
-
-        for (const Role *role = registry->roles; role; role = role->next)
-                if (heap_registry_serves(registry, heap->name, role->name)) {
-                        r = sd_json_variant_append_arrayb(&roles, SD_JSON_BUILD_STRING(role->name));
-                        if (r < 0)
-                                return r;
-                }
-
-        return sd_json_buildo(
-                        ret,
-                        SD_JSON_BUILD_PAIR_STRING("name", heap->name),
-                        SD_JSON_BUILD_PAIR_STRING("state", heap_state_to_string(heap->state)),
-                        SD_JSON_BUILD_PAIR_CONDITION(!!heap->reason, "reason", SD_JSON_BUILD_STRING(heap->reason)),
-                        SD_JSON_BUILD_PAIR_VARIANT("roles", roles),
-                        SD_JSON_BUILD_PAIR_CONDITION(!!heap->module, "module", SD_JSON_BUILD_STRING(heap->module)),
-                        SD_JSON_BUILD_PAIR_STRING("accounting", heap_registry_kernel_charges(registry, heap->name) ? "kernel" : "daemon"),
-                        SD_JSON_BUILD_PAIR_CONDITION(!!region, "region", SD_JSON_BUILD_STRING(region ? region->name : NULL)),
-                        SD_JSON_BUILD_PAIR_CONDITION(region && region->size > 0, "size", SD_JSON_BUILD_UNSIGNED(region ? region->size : 0)),
-                        SD_JSON_BUILD_PAIR_UNSIGNED("used", heap->bytes_used));
-}
-
-static int build_heaps(const HeapRegistry *registry, sd_json_variant **ret) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *heaps = NULL;
-        int r;
-
-        r = sd_json_variant_new_array(&heaps, NULL, 0);
-        if (r < 0)
-                return r;
-
-        for (const Heap *heap = registry->heaps; heap; heap = heap->next) {
-                _cleanup_(sd_json_variant_unrefp) sd_json_variant *item = NULL;
-
-                if (!heap_registry_shows(registry, heap))
-                        continue;
-
-                r = build_heap(registry, heap, &item);
-                if (r < 0)
-                        return r;
-
-                r = sd_json_variant_append_array(&heaps, item);
-                if (r < 0)
-                        return r;
-        }
-
-        return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_VARIANT("heaps", heaps));
-}
 
 /* What cannot be told to a peer ends its connection: it would wait for ever. */
 static void link_check(Link *link, int r, const char *what) {
@@ -134,7 +73,7 @@ static void link_check(Link *link, int r, const char *what) {
 static void link_send_heaps(Link *link, bool more) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
 
-        int r = build_heaps(&link->server->manager->heaps, &parameters);
+        int r = reply_json_heaps(&link->server->manager->heaps, &parameters);
         if (r >= 0)
                 r = more ? sd_varlink_notify(link->varlink, parameters) : sd_varlink_reply(link->varlink, parameters);
 
@@ -151,12 +90,21 @@ static void on_heaps_changed(void *userdata) {
         }
 }
 
+/* A ListHeaps whose census has come, or could not. */
+static void on_heaps_counted(void *userdata) {
+        Link *link = userdata;
+
+        link->wait = NULL;
+        link->subscribed = link->wants_more;
+        link_send_heaps(link, link->wants_more);
+}
+
 static void on_scanned(void *userdata) {
         Link *link = userdata;
 
-        link->scan_wait = NULL;
-        link->subscribed = link->wants_more;
-        link_send_heaps(link, link->wants_more);
+        link->wait = NULL;
+        link_check(link, accounting_wait_census(link->server->manager->accounting, on_heaps_counted, link, &link->wait),
+                   "the list of heaps");
 }
 
 static int vl_method_list_heaps(sd_varlink *varlink, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
@@ -177,7 +125,73 @@ static int vl_method_list_heaps(sd_varlink *varlink, sd_json_variant *parameters
                 return 0;
         }
 
-        return heap_scan_wait(link->server->manager->heap_scan, on_scanned, link, &link->scan_wait);
+        return heap_scan_wait(link->server->manager->heap_scan, on_scanned, link, &link->wait);
+}
+
+/* Waits for a census before it answers; `build` makes the answer. */
+static void link_send_counted(Link *link, int (*build)(Link *link, sd_json_variant **ret)) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
+
+        link->wait = NULL;
+
+        int r = build(link, &parameters);
+        if (r >= 0)
+                r = sd_varlink_reply(link->varlink, parameters);
+        link_check(link, r, "what is held");
+}
+
+static int build_usage(Link *link, sd_json_variant **ret) {
+        return reply_json_usage(link->server->manager->accounting, link->connection.client, link->connection.peer, ret);
+}
+
+static void on_usage_counted(void *userdata) {
+        link_send_counted(userdata, build_usage);
+}
+
+static int vl_method_get_usage(sd_varlink *varlink, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
+        static const sd_json_dispatch_field table[] = { {} };
+        Link *link = userdata;
+        int r;
+
+        r = sd_varlink_dispatch(varlink, parameters, table, NULL);
+        if (r != 0)
+                return r;
+        if (flags & SD_VARLINK_METHOD_ONEWAY)
+                return 0;
+
+        return accounting_wait_census(link->server->manager->accounting, on_usage_counted, link, &link->wait);
+}
+
+static int build_clients(Link *link, sd_json_variant **ret) {
+        return reply_json_clients(link->server->manager->accounting, &link->server->manager->clients, ret);
+}
+
+static void on_clients_counted(void *userdata) {
+        link_send_counted(userdata, build_clients);
+}
+
+static int vl_method_list_clients(sd_varlink *varlink, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
+        static const sd_json_dispatch_field table[] = { {} };
+        Link *link = userdata;
+        int r;
+
+        r = sd_varlink_dispatch(varlink, parameters, table, NULL);
+        if (r != 0)
+                return r;
+        if (link->connection.peer->uid != 0)
+                return sd_varlink_error(varlink, SD_VARLINK_ERROR_PERMISSION_DENIED, NULL);
+        if (flags & SD_VARLINK_METHOD_ONEWAY)
+                return 0;
+
+        return accounting_wait_census(link->server->manager->accounting, on_clients_counted, link, &link->wait);
+}
+
+static int build_buffers(Link *link, sd_json_variant **ret) {
+        return reply_json_live_buffers(link->server->manager->accounting, link->unit, link->uid, ret);
+}
+
+static void on_buffers_counted(void *userdata) {
+        link_send_counted(userdata, build_buffers);
 }
 
 /* Numbers that may be null, which leaves the default alone. */
@@ -186,6 +200,36 @@ static int dispatch_number(const char *name, sd_json_variant *variant, sd_json_d
                 return 0;
 
         return sd_json_dispatch_uint64(name, variant, flags, userdata);
+}
+
+static int vl_method_list_buffers(sd_varlink *varlink, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
+        struct {
+                const char *unit;
+                uint64_t uid;
+        } p = { .uid = UINT64_MAX };
+        static const sd_json_dispatch_field table[] = {
+                { "unit", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(typeof(p), unit), SD_JSON_NULLABLE },
+                { "uid", SD_JSON_VARIANT_UNSIGNED, dispatch_number, offsetof(typeof(p), uid), SD_JSON_NULLABLE },
+                {},
+        };
+        Link *link = userdata;
+        int r;
+
+        r = sd_varlink_dispatch(varlink, parameters, table, &p);
+        if (r != 0)
+                return r;
+        if (link->connection.peer->uid != 0)
+                return sd_varlink_error(varlink, SD_VARLINK_ERROR_PERMISSION_DENIED, NULL);
+        if (flags & SD_VARLINK_METHOD_ONEWAY)
+                return 0;
+
+        free(link->unit);
+        link->unit = p.unit ? strdup(p.unit) : NULL;
+        link->uid = p.uid;
+        if (p.unit && !link->unit)
+                return -ENOMEM;
+
+        return accounting_wait_census(link->server->manager->accounting, on_buffers_counted, link, &link->wait);
 }
 
 static bool label_is_valid(const char *label) {
@@ -233,6 +277,9 @@ static bool link_send_buffers(Link *link, const AllocateReply *reply) {
 }
 
 static int send_error(sd_varlink *varlink, const AllocateReply *reply) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
+        int r;
+
         switch (reply->error) {
         case ALLOCATE_NO_SUCH_HEAP:
                 return sd_varlink_errorbo(
@@ -244,6 +291,11 @@ static int send_error(sd_varlink *varlink, const AllocateReply *reply) {
                                 varlink, ERROR_PREFIX "HeapUnavailable",
                                 SD_JSON_BUILD_PAIR_STRING("heap", reply->heap),
                                 SD_JSON_BUILD_PAIR_STRING("reason", reply->reason));
+        case ALLOCATE_PERMISSION_DENIED:
+                return sd_varlink_error(varlink, SD_VARLINK_ERROR_PERMISSION_DENIED, NULL);
+        case ALLOCATE_QUOTA_EXCEEDED:
+                r = reply_json_refusal(reply->refusal, &parameters);
+                return r < 0 ? r : sd_varlink_error(varlink, ERROR_PREFIX "QuotaExceeded", parameters);
         case ALLOCATE_OUT_OF_MEMORY:
                 return sd_varlink_errorbo(varlink, ERROR_PREFIX "OutOfMemory", SD_JSON_BUILD_PAIR_STRING("heap", reply->heap));
         case ALLOCATE_OUT_OF_RESOURCES:
@@ -395,7 +447,10 @@ int varlink_server_new(Manager *manager, VarlinkServer **ret) {
                 r = sd_varlink_server_bind_method_many(
                                 server->server,
                                 "io.dmaheapd.Allocator.Allocate", vl_method_allocate,
-                                "io.dmaheapd.Allocator.ListHeaps", vl_method_list_heaps);
+                                "io.dmaheapd.Allocator.ListHeaps", vl_method_list_heaps,
+                                "io.dmaheapd.Allocator.GetUsage", vl_method_get_usage,
+                                "io.dmaheapd.Allocator.ListClients", vl_method_list_clients,
+                                "io.dmaheapd.Allocator.ListBuffers", vl_method_list_buffers);
         if (r >= 0)
                 r = sd_varlink_server_bind_connect(server->server, on_connect);
         if (r >= 0)

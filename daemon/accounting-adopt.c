@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+/* The start: what the ledger says of the time before, what the kernel says of now, and how the two are made one. */
+
+#include <sys/stat.h>
+
+#include "accounting-internal.h"
+#include "log.h"
+#include "time-util.h"
+
+/* Gives a record that survived us its charge back. Whatever limits hold now, what is there is there. */
+static int adopt_record(Accounting *accounting, LedgerRecord *record) {
+        bool attributed = !streq(record->owner->cgroup, LEDGER_UNATTRIBUTED);
+        QuotaAccount *accounts[QUOTA_ACCOUNTS_MAX] = { &accounting->system };
+        size_t n = 1;
+        int r;
+
+        _cleanup_free_ LiveCharge *live = calloc(1, sizeof(LiveCharge));
+        if (!live)
+                return -ENOMEM;
+
+        r = heap_registry_get(accounting->heaps, record->heap, &live->heap);
+        if (r < 0)
+                return r;
+
+        if (attributed) {
+                const LedgerOwner *owner = record->owner;
+                PolicyLimits limits;
+                QuotaShare *share;
+                Budget *budget;
+
+                r = client_registry_get(
+                                accounting->clients,
+                                &(ClientKey) {
+                                        .unit = owner->unit,
+                                        .user_unit = owner->unit_is_user,
+                                        .cgroup = owner->cgroup,
+                                        .cgroup_id = owner->cgroup_ids.n > 0 ? owner->cgroup_ids.ids[0] : 0,
+                                        .uid = owner->uid,
+                                        .user = owner->user,
+                                },
+                                &live->client);
+                if (r >= 0)
+                        r = accounting_get_budget(accounting, record->heap, &budget);
+                if (r >= 0)
+                        r = quota_shares_get(&live->client->shares, budget, &share);
+                if (r >= 0 && !record->kernel_charges) {
+                        r = cgroup_bytes_add(accounting->cgroup_bytes, &owner->cgroup_ids, record->size);
+                        live->cgroup_bytes = record->size;
+                }
+                if (r < 0)
+                        return r;
+
+                accounting_limits(accounting, live->client, NULL, budget, &limits);
+                accounts[n++] = &live->client->account;
+                accounts[n++] = &live->client->user->account;
+                accounts[n++] = &share->account;
+                accounts[n++] = &budget->total;
+                if (!limits.heap_has_reserve)
+                        accounts[n++] = &budget->others;
+        }
+
+        quota_charge_force(&live->charge, accounts, n, record->size, 1);
+        live->heap->bytes_used += record->size;
+        record->userdata = TAKE_PTR(live);
+        return 0;
+}
+
+/* Whether a buffer of this exporter can only have come from us: it is a heap's, and nobody but root can open the heap. */
+static bool is_ours(const Accounting *accounting, const char *exporter) {
+        const Heap *heap = heap_registry_find(accounting->heaps, exporter);
+        char path[128];
+        struct stat st;
+
+        return heap && heap->state == HEAP_READY && heap_device_path(exporter, path, sizeof(path)) >= 0 &&
+                stat(path, &st) >= 0 && st.st_uid == 0 && (st.st_mode & 0077) == 0;
+}
+
+/* Buffers that live and that no record knows: the ledger was lost. */
+static int adopt_unattributed(Accounting *accounting, const CensusResult *census) {
+        LedgerOwner nobody = { .cgroup = (char *) LEDGER_UNATTRIBUTED, .uid = (uid_t) -1, .user = (uid_t) -1 };
+        unsigned n = 0;
+        int r;
+
+        for (size_t i = 0; i < census->n_entries; i++) {
+                const CensusEntry *entry = &census->entries[i];
+                LedgerRecord *record;
+
+                if (ledger_find(accounting->ledger, entry->inode) || !is_ours(accounting, entry->exporter))
+                        continue;
+
+                r = ledger_add(
+                                accounting->ledger,
+                                &(LedgerEntry) { .owner = &nobody, .heap = entry->exporter, .allocated_usec = now_usec() },
+                                &(LedgerBuffer) { .inode = entry->inode, .size = entry->size },
+                                1,
+                                &record);
+                if (r >= 0)
+                        r = adopt_record(accounting, record);
+                if (r < 0)
+                        return r;
+                n++;
+        }
+
+        if (n > 0)
+                log_warning("%u buffers are alive whose owner is not known; they count against the system's limit only.", n);
+        return 0;
+}
+
+int accounting_reconcile(Accounting *accounting) {
+        _cleanup_(census_result_freep) CensusResult *census = NULL;
+        CensusMethod method = census_method(accounting->census);
+        int r;
+
+        if (method == CENSUS_METHOD_NONE)
+                log_error("The kernel's buffers cannot be counted: %s.", census_reason(accounting->census));
+        else {
+                log_info("Counting buffers by way of %s%s%s.", census_method_to_string(method),
+                         census_reason(accounting->census) ? ": " : "", census_reason(accounting->census) ?: "");
+
+                r = census_take(accounting->census, &census);
+                if (r < 0)
+                        (void) log_warning_errno(r, "The first census of the buffers failed: %m");
+        }
+
+        if (census)
+                (void) ledger_retire(accounting->ledger, census->inodes, census->n_entries, UINT64_MAX, NULL, NULL);
+
+        for (size_t i = 0; i < ledger_n_records(accounting->ledger); i++) {
+                r = adopt_record(accounting, ledger_at(accounting->ledger, i));
+                if (r < 0)
+                        return log_error_errno(r, "Cannot take over the ledger: %m");
+        }
+
+        if (census) {
+                r = adopt_unattributed(accounting, census);
+                if (r < 0)
+                        (void) log_warning_errno(r, "Cannot record all buffers whose owner is not known: %m");
+        }
+
+        return 0;
+}

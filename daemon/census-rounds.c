@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+#include <sys/epoll.h>
+
+#include "census-rounds.h"
+#include "log.h"
+#include "time-util.h"
+
+/* Censuses take at most a twentieth of the time, and a request waits for one a second at the most. */
+#define CENSUS_SHARE 20U
+#define CENSUS_INTERVAL_MAX_USEC USEC_PER_SEC
+
+/* A census that takes longer is given up, and another tried when it is needed. */
+#define CENSUS_TIMEOUT_USEC (10 * USEC_PER_SEC)
+
+struct CensusRounds {
+        sd_event *event;
+        Census *census;
+        census_begin_t on_begin;
+        census_end_t on_end;
+        void *userdata;
+        Rounds *rounds;
+        CensusRun *run;
+        uint64_t sequence;
+        sd_event_source *source;
+        sd_event_source *timer;
+};
+
+/* Collects the run, waiting for its end if need be. */
+static int run_finish(CensusRounds *rounds, CensusResult **ret) {
+        rounds->source = sd_event_source_disable_unref(rounds->source);
+        rounds->timer = sd_event_source_disable_unref(rounds->timer);
+
+        return census_finish(TAKE_PTR(rounds->run), ret);
+}
+
+static void run_abandon(CensusRounds *rounds) {
+        _cleanup_(census_result_freep) CensusResult *result = NULL;
+
+        census_run_kill(rounds->run);
+        (void) run_finish(rounds, &result);
+}
+
+CensusRounds *census_rounds_free(CensusRounds *rounds) {
+        if (!rounds)
+                return NULL;
+
+        if (rounds->run)
+                run_abandon(rounds);
+        rounds_free(rounds->rounds);
+        sd_event_unref(rounds->event);
+        free(rounds);
+        return NULL;
+}
+
+static int on_run_over(sd_event_source *source _unused_, int fd _unused_, uint32_t revents _unused_, void *userdata) {
+        CensusRounds *rounds = userdata;
+        _cleanup_(census_result_freep) CensusResult *result = NULL;
+
+        int r = run_finish(rounds, &result);
+        if (r < 0)
+                (void) log_warning_errno(r, "A census of the buffers failed, so nothing is taken as freed: %m");
+        else
+                rounds->on_end(result, rounds->sequence, rounds->userdata);
+
+        uint64_t duration = now_usec() - rounds_started_at(rounds->rounds);
+        rounds_set_interval(rounds->rounds, MIN(duration * CENSUS_SHARE, CENSUS_INTERVAL_MAX_USEC));
+        rounds_finished(rounds->rounds);
+        return 0;
+}
+
+static int on_timeout(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
+        CensusRounds *rounds = userdata;
+
+        census_run_kill(rounds->run);
+        return 0;
+}
+
+static int on_start(void *userdata) {
+        CensusRounds *rounds = userdata;
+        int r;
+
+        if (census_method(rounds->census) == CENSUS_METHOD_NONE)
+                return -EOPNOTSUPP;
+
+        rounds->sequence = rounds->on_begin(rounds->userdata);
+
+        r = census_start(rounds->census, &rounds->run);
+        if (r < 0)
+                return log_warning_errno(r, "Cannot begin a census of the buffers: %m");
+
+        r = sd_event_add_io(rounds->event, &rounds->source, census_run_fd(rounds->run), EPOLLIN, on_run_over, rounds);
+        if (r >= 0)
+                r = sd_event_add_time_relative(rounds->event, &rounds->timer, CLOCK_MONOTONIC, CENSUS_TIMEOUT_USEC, 0, on_timeout, rounds);
+        if (r < 0)
+                run_abandon(rounds);
+        return r;
+}
+
+int census_rounds_new(sd_event *event, Census *census, census_begin_t on_begin, census_end_t on_end, void *userdata, CensusRounds **ret) {
+        _cleanup_(census_rounds_freep) CensusRounds *rounds = malloc(sizeof(CensusRounds));
+        if (!rounds)
+                return -ENOMEM;
+
+        *rounds = (CensusRounds) {
+                .event = sd_event_ref(event),
+                .census = census,
+                .on_begin = on_begin,
+                .on_end = on_end,
+                .userdata = userdata,
+        };
+
+        int r = rounds_new(event, on_start, rounds, &rounds->rounds);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(rounds);
+        return 0;
+}
+
+int census_rounds_wait(CensusRounds *rounds, round_done_t on_done, void *userdata, RoundWait **ret) {
+        return rounds_wait(rounds->rounds, on_done, userdata, ret);
+}
+
+bool census_rounds_busy(const CensusRounds *rounds) {
+        return rounds_busy(rounds->rounds);
+}

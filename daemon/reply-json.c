@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+#include "reply-json.h"
+
+static const char *heap_state_to_string(HeapState state) {
+        static const char *const names[] = {
+                [HEAP_READY] = "ready",
+                [HEAP_LOADABLE] = "loadable",
+                [HEAP_FAILED] = "failed",
+        };
+
+        return names[state];
+}
+
+/* A limit that there is not is null. */
+#define PAIR_LIMIT(name, limit) SD_JSON_BUILD_PAIR_CONDITION((limit) != LIMIT_INFINITY, name, SD_JSON_BUILD_UNSIGNED(limit))
+#define PAIR_STRING_OR_NULL(name, string) SD_JSON_BUILD_PAIR_CONDITION(!!(string), name, SD_JSON_BUILD_STRING(string))
+
+static int build_heap(const HeapRegistry *registry, const Heap *heap, sd_json_variant **ret) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *roles = NULL;
+        const Region *region = heap_registry_region_of(registry, heap->name);
+        /* A module that is declared but not there did not make a heap that is. */
+        const char *module = heap->declared || heap->state == HEAP_FAILED ? heap->module : NULL;
+        int r;
+
+        r = sd_json_variant_new_array(&roles, NULL, 0);
+        if (r < 0)
+                return r;
+
+        for (const Role *role = registry->roles; role; role = role->next)
+                if (heap_registry_serves(registry, heap->name, role->name)) {
+                        r = sd_json_variant_append_arrayb(&roles, SD_JSON_BUILD_STRING(role->name));
+                        if (r < 0)
+                                return r;
+                }
+
+        return sd_json_buildo(
+                        ret,
+                        SD_JSON_BUILD_PAIR_STRING("name", heap->name),
+                        SD_JSON_BUILD_PAIR_STRING("state", heap_state_to_string(heap->state)),
+                        PAIR_STRING_OR_NULL("reason", heap->reason),
+                        SD_JSON_BUILD_PAIR_VARIANT("roles", roles),
+                        PAIR_STRING_OR_NULL("module", module),
+                        SD_JSON_BUILD_PAIR_STRING("accounting", heap_registry_kernel_charges(registry, heap->name) ? "kernel" : "daemon"),
+                        SD_JSON_BUILD_PAIR_CONDITION(!!region, "region", SD_JSON_BUILD_STRING(region ? region->name : NULL)),
+                        SD_JSON_BUILD_PAIR_CONDITION(region && region->size > 0, "size", SD_JSON_BUILD_UNSIGNED(region ? region->size : 0)),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("used", heap->bytes_used));
+}
+
+int reply_json_heaps(const HeapRegistry *registry, sd_json_variant **ret) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *heaps = NULL;
+        int r;
+
+        r = sd_json_variant_new_array(&heaps, NULL, 0);
+        if (r < 0)
+                return r;
+
+        for (const Heap *heap = registry->heaps; heap; heap = heap->next) {
+                _cleanup_(sd_json_variant_unrefp) sd_json_variant *item = NULL;
+
+                if (!heap_registry_shows(registry, heap))
+                        continue;
+
+                r = build_heap(registry, heap, &item);
+                if (r >= 0)
+                        r = sd_json_variant_append_array(&heaps, item);
+                if (r < 0)
+                        return r;
+        }
+
+        return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_VARIANT("heaps", heaps));
+}
+
+static int build_usage(const QuotaAccount *account, uint64_t bytes_max, uint64_t buffers_max, sd_json_variant **ret) {
+        return sd_json_buildo(
+                        ret,
+                        SD_JSON_BUILD_PAIR_UNSIGNED("bytesUsed", account->bytes),
+                        PAIR_LIMIT("bytesMax", bytes_max),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("buffersUsed", account->buffers),
+                        PAIR_LIMIT("buffersMax", buffers_max));
+}
+
+static int build_heap_usages(const Accounting *accounting, const Client *client, const Peer *peer, sd_json_variant **ret) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *usages = NULL;
+        int r;
+
+        r = sd_json_variant_new_array(&usages, NULL, 0);
+        if (r < 0)
+                return r;
+
+        for (const QuotaShare *share = client->shares.first; share; share = share->next) {
+                const Budget *budget = share->key;
+                PolicyLimits limits;
+
+                if (share->account.bytes == 0)
+                        continue;
+
+                accounting_limits(accounting, client, peer, budget, &limits);
+                r = sd_json_variant_append_arraybo(
+                                &usages,
+                                SD_JSON_BUILD_PAIR_STRING("heap", budget->heap),
+                                SD_JSON_BUILD_PAIR_UNSIGNED("bytesUsed", share->account.bytes),
+                                PAIR_LIMIT("bytesMax", limits.heap_client_bytes));
+                if (r < 0)
+                        return r;
+        }
+
+        *ret = TAKE_PTR(usages);
+        return 0;
+}
+
+int reply_json_usage(Accounting *accounting, const Client *client, const Peer *peer, sd_json_variant **ret) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *of_client = NULL, *of_user = NULL, *heaps = NULL;
+        uint64_t headroom = MEMORY_INFINITY;
+        PolicyLimits limits;
+        int r;
+
+        accounting_limits(accounting, client, peer, NULL, &limits);
+
+        r = build_usage(&client->account, limits.client_bytes, limits.client_buffers, &of_client);
+        if (r >= 0)
+                r = build_usage(&client->user->account, limits.user_bytes, LIMIT_INFINITY, &of_user);
+        if (r >= 0)
+                r = build_heap_usages(accounting, client, peer, &heaps);
+        if (r >= 0) {
+                r = accounting_headroom(accounting, peer, &headroom);
+                if (r == -ENOENT) {
+                        headroom = 0; /* the control group is gone, and takes nothing any more */
+                        r = 0;
+                }
+        }
+        if (r < 0)
+                return r;
+
+        return sd_json_buildo(
+                        ret,
+                        SD_JSON_BUILD_PAIR_VARIANT("client", of_client),
+                        SD_JSON_BUILD_PAIR_VARIANT("user", of_user),
+                        SD_JSON_BUILD_PAIR_VARIANT("heaps", heaps),
+                        PAIR_LIMIT("cgroupHeadroom", headroom));
+}
+
+static int build_client(const Accounting *accounting, const Client *client, sd_json_variant **ret) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *usage = NULL, *heaps = NULL;
+        PolicyLimits limits;
+        int r;
+
+        accounting_limits(accounting, client, NULL, NULL, &limits);
+
+        r = build_usage(&client->account, limits.client_bytes, limits.client_buffers, &usage);
+        if (r >= 0)
+                r = build_heap_usages(accounting, client, NULL, &heaps);
+        if (r < 0)
+                return r;
+
+        return sd_json_buildo(
+                        ret,
+                        PAIR_STRING_OR_NULL("unit", client->unit),
+                        SD_JSON_BUILD_PAIR_STRING("cgroup", client->cgroup),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("uid", client->uid),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("user", client->user->uid),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("connections", client->n_connections),
+                        SD_JSON_BUILD_PAIR_VARIANT("usage", usage),
+                        SD_JSON_BUILD_PAIR_VARIANT("heaps", heaps));
+}
+
+int reply_json_clients(Accounting *accounting, const ClientRegistry *clients, sd_json_variant **ret) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *list = NULL;
+        int r;
+
+        r = sd_json_variant_new_array(&list, NULL, 0);
+        if (r < 0)
+                return r;
+
+        for (const Client *client = clients->clients; client; client = client->next) {
+                _cleanup_(sd_json_variant_unrefp) sd_json_variant *item = NULL;
+
+                r = build_client(accounting, client, &item);
+                if (r >= 0)
+                        r = sd_json_variant_append_array(&list, item);
+                if (r < 0)
+                        return r;
+        }
+
+        return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_VARIANT("clients", list));
+}
+
+int reply_json_live_buffers(Accounting *accounting, const char *unit, uint64_t uid, sd_json_variant **ret) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *list = NULL;
+        Ledger *ledger = accounting_ledger(accounting);
+        int r;
+
+        r = sd_json_variant_new_array(&list, NULL, 0);
+        if (r < 0)
+                return r;
+
+        for (size_t i = 0; i < ledger_n_records(ledger); i++) {
+                const LedgerRecord *record = ledger_at(ledger, i);
+                const LedgerOwner *owner = record->owner;
+
+                if ((unit && !streq_ptr(unit, owner->unit)) || (uid != UINT64_MAX && uid != owner->uid))
+                        continue;
+
+                r = sd_json_variant_append_arraybo(
+                                &list,
+                                SD_JSON_BUILD_PAIR_UNSIGNED("id", record->inode),
+                                SD_JSON_BUILD_PAIR_UNSIGNED("size", record->size),
+                                SD_JSON_BUILD_PAIR_STRING("heap", record->heap),
+                                PAIR_STRING_OR_NULL("label", record->label),
+                                PAIR_STRING_OR_NULL("unit", owner->unit),
+                                SD_JSON_BUILD_PAIR_STRING("cgroup", owner->cgroup),
+                                SD_JSON_BUILD_PAIR_UNSIGNED("uid", owner->uid),
+                                SD_JSON_BUILD_PAIR_UNSIGNED("user", owner->user),
+                                SD_JSON_BUILD_PAIR_UNSIGNED("allocatedUSec", record->allocated_usec));
+                if (r < 0)
+                        return r;
+        }
+
+        return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_VARIANT("buffers", list));
+}
+
+int reply_json_refusal(const AccountingRefusal *refusal, sd_json_variant **ret) {
+        static const char *const scopes[] = {
+                [QUOTA_SCOPE_CLIENT] = "client",
+                [QUOTA_SCOPE_USER] = "user",
+                [QUOTA_SCOPE_HEAP] = "heap",
+                [QUOTA_SCOPE_CGROUP] = "cgroup",
+                [QUOTA_SCOPE_SYSTEM] = "system",
+        };
+
+        return sd_json_buildo(
+                        ret,
+                        SD_JSON_BUILD_PAIR_STRING("scope", scopes[refusal->scope]),
+                        SD_JSON_BUILD_PAIR_CONDITION(refusal->name[0] != 0, "name", SD_JSON_BUILD_STRING(refusal->name)),
+                        SD_JSON_BUILD_PAIR_STRING("resource", refusal->resource == QUOTA_RESOURCE_BYTES ? "bytes" : "buffers"),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("limit", refusal->limit),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("used", refusal->used),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("requested", refusal->requested));
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+#include "rounds.h"
+#include "time-util.h"
+
+struct RoundWait {
+        RoundWait *next;
+        Rounds *rounds;
+        uint64_t after; /* a round of a higher number will do */
+        round_done_t on_done;
+        void *userdata;
+};
+
+struct Rounds {
+        sd_event *event;
+        round_start_t on_start;
+        void *userdata;
+        RoundWait *waits;
+        uint64_t n_started;
+        uint64_t interval;
+        uint64_t started_at;
+        uint64_t ended_at;
+        bool running;
+        sd_event_source *timer;
+};
+
+int rounds_new(sd_event *event, round_start_t on_start, void *userdata, Rounds **ret) {
+        Rounds *rounds = calloc(1, sizeof(Rounds));
+        if (!rounds)
+                return -ENOMEM;
+
+        rounds->event = sd_event_ref(event);
+        rounds->on_start = on_start;
+        rounds->userdata = userdata;
+        *ret = rounds;
+        return 0;
+}
+
+Rounds *rounds_free(Rounds *rounds) {
+        if (!rounds)
+                return NULL;
+
+        while (rounds->waits)
+                round_wait_cancel(rounds->waits);
+        sd_event_source_disable_unref(rounds->timer);
+        sd_event_unref(rounds->event);
+        free(rounds);
+        return NULL;
+}
+
+void rounds_set_interval(Rounds *rounds, uint64_t interval) {
+        rounds->interval = interval;
+}
+
+static int on_timer(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
+        Rounds *rounds = userdata;
+
+        rounds->timer = sd_event_source_disable_unref(rounds->timer);
+        rounds->n_started++;
+        rounds->started_at = now_usec();
+        rounds->running = true;
+
+        if (rounds->on_start(rounds->userdata) < 0)
+                rounds_finished(rounds);
+        return 0;
+}
+
+/* Sees to it that a round begins, as soon as one may. */
+static int rounds_schedule(Rounds *rounds) {
+        uint64_t due = rounds->n_started > 0 ? rounds->started_at + rounds->interval : 0, now = now_usec();
+
+        if (rounds->timer || rounds->running)
+                return 0;
+
+        return sd_event_add_time_relative(rounds->event, &rounds->timer, CLOCK_MONOTONIC, due > now ? due - now : 0, 1, on_timer, rounds);
+}
+
+void rounds_finished(Rounds *rounds) {
+        rounds->running = false;
+        rounds->ended_at = now_usec();
+
+        /* Who came while this round was running waits for the next. A callback may begin or end waits: start over each time. */
+        for (RoundWait **p = &rounds->waits; *p;) {
+                RoundWait *wait = *p;
+
+                if (wait->after >= rounds->n_started) {
+                        p = &wait->next;
+                        continue;
+                }
+
+                round_done_t on_done = wait->on_done;
+                void *on_done_userdata = wait->userdata;
+
+                round_wait_cancel(wait);
+                on_done(on_done_userdata);
+                p = &rounds->waits;
+        }
+
+        if (rounds->waits)
+                (void) rounds_schedule(rounds);
+}
+
+int rounds_wait(Rounds *rounds, round_done_t on_done, void *userdata, RoundWait **ret) {
+        RoundWait *wait = malloc(sizeof(RoundWait));
+        if (!wait)
+                return -ENOMEM;
+
+        int r = rounds_schedule(rounds);
+        if (r < 0) {
+                free(wait);
+                return r;
+        }
+
+        *wait = (RoundWait) {
+                .next = rounds->waits,
+                .rounds = rounds,
+                .after = rounds->n_started,
+                .on_done = on_done,
+                .userdata = userdata,
+        };
+        rounds->waits = *ret = wait;
+        return 0;
+}
+
+RoundWait *round_wait_cancel(RoundWait *wait) {
+        if (!wait)
+                return NULL;
+
+        for (RoundWait **p = &wait->rounds->waits; *p; p = &(*p)->next)
+                if (*p == wait) {
+                        *p = wait->next;
+                        break;
+                }
+
+        free(wait);
+        return NULL;
+}
+
+bool rounds_busy(const Rounds *rounds) {
+        return rounds->running || rounds->waits;
+}
+
+uint64_t rounds_ended_at(const Rounds *rounds) {
+        return rounds->ended_at;
+}
+
+uint64_t rounds_started_at(const Rounds *rounds) {
+        return rounds->started_at;
+}
