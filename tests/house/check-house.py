@@ -15,10 +15,10 @@ LAYERS = [
     ['util/'],
     ['quota', 'policy'],
     ['config', 'client', 'memory-cgroup', 'cgroup-bytes', 'census', 'dmabuf-iter', 'heap', 'worker-protocol'],
-    ['ledger', 'device-monitor', 'module', 'heap-scan', 'worker', 'spawner-link', 'buffer', 'input-watch',
+    ['ledger', 'rules', 'device-monitor', 'module', 'heap-scan', 'worker', 'spawner-link', 'buffer', 'input-watch',
      'varlink-io.dmaheapd.Allocator'],
     ['manager', 'accounting', 'request'],
-    ['varlink-server'],
+    ['varlink-server', 'reply-json'],
     ['main', 'spawner'],
 ]
 

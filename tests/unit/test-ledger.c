@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -530,6 +531,71 @@ static void test_full(void **state) {
         assert_int_equal(ledger_n_records(ledger), 256);
 }
 
+/* What a child that is killed any moment has got done, for its parent to see. */
+typedef struct Progress {
+        uint64_t added;    /* every inode up to here */
+        uint64_t retiring; /* of these, perhaps those up to here */
+        uint64_t retired;  /* of these, every one up to here */
+} Progress;
+
+static _Noreturn void add_and_retire(const Place *place, volatile Progress *progress) {
+        LedgerEntry entry = { .owner = &camera, .heap = "system", .label = "frame" };
+        Ledger *ledger = open_good(place);
+        LedgerBuffer buffers[7];
+
+        for (;;) {
+                for (size_t i = 0; i < ELEMENTSOF(buffers); i++)
+                        buffers[i] = (LedgerBuffer) { progress->added + i + 1, 4096 };
+                if (ledger_add(ledger, &entry, buffers, ELEMENTSOF(buffers), NULL) < 0)
+                        _exit(EXIT_FAILURE);
+                progress->added += ELEMENTSOF(buffers);
+
+                /* Grow, and now and then shrink again. */
+                if (ledger_n_records(ledger) < 600)
+                        continue;
+                const uint64_t alive[] = { progress->added - 1, progress->added };
+                size_t n_alive = progress->added % 2 * 2;
+                progress->retiring = progress->added - n_alive;
+                (void) ledger_retire(ledger, alive, n_alive, UINT64_MAX, NULL, NULL);
+                progress->retired = progress->retiring;
+        }
+}
+
+/* Killed 60 times at any moment: what was recorded is there, what was ended is not, and nothing is ever found damaged. */
+static void test_killed(void **state) {
+        _cleanup_(place_done) Place place = place_new();
+        Progress *progress = mmap(NULL, sizeof(*progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        (void) state;
+
+        assert_ptr_not_equal(progress, MAP_FAILED);
+        for (unsigned round = 0; round < 60; round++) {
+                uint64_t before = progress->added, enough = before + 1 + (unsigned) rand() % 3000;
+                int status;
+
+                pid_t pid = fork();
+                if (pid == 0)
+                        add_and_retire(&place, progress);
+
+                while (*(volatile uint64_t *) &progress->added < enough && waitpid(pid, &status, WNOHANG) == 0)
+                        ;
+                assert_int_equal(kill(pid, SIGKILL), 0);
+                assert_int_equal(waitpid(pid, &status, 0), pid);
+                assert_true(WIFSIGNALED(status));
+
+                _cleanup_(ledger_freep) Ledger *ledger = open_good(&place);
+                for (uint64_t inode = progress->retiring + 1; inode <= progress->added; inode++)
+                        assert_non_null(ledger_find(ledger, inode));
+                for (size_t i = 0; i < ledger_n_records(ledger); i++)
+                        assert_true(ledger_at(ledger, i)->inode > progress->retired);
+
+                /* The next child must not meet inodes that the last one had begun to add. */
+                size_t n = ledger_n_records(ledger);
+                if (n > 0)
+                        progress->added = MAX(progress->added, ledger_at(ledger, n - 1)->inode);
+        }
+        assert_int_equal(munmap(progress, sizeof(*progress)), 0);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_roundtrip),
@@ -547,6 +613,7 @@ int main(void) {
                 cmocka_unit_test(test_half_written),
                 cmocka_unit_test(test_not_a_file),
                 cmocka_unit_test(test_full),
+                cmocka_unit_test(test_killed),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
