@@ -2,7 +2,7 @@
 /* Frames from a V4L2 camera, straight into dma-bufs from the daemon: v4l2-capture DEVICE [ROLE [FRAMES]]
  *
  * The camera says how big a frame is, the daemon allocates a buffer for each slot of the queue, and the camera fills them
- * (V4L2_MEMORY_DMABUF). For each frame, prints its number and how many different colours its middle line has. */
+ * (V4L2_MEMORY_DMABUF). For each frame, prints its number and how many different colours its last line has. */
 
 #include <dmaheap.h>
 #include <errno.h>
@@ -91,7 +91,7 @@ static void camera_give_buffers(Camera *camera, DmaHeapConnection *c, const char
 }
 
 static unsigned count_colours(const Camera *camera, const unsigned char *frame) {
-        const unsigned char *line = frame + (size_t) camera->height / 2 * camera->stride;
+        const unsigned char *line = frame + (size_t) (camera->height - 1) * camera->stride;
         uint32_t seen[16] = {};
         unsigned n = 0;
 
