@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The life of one Allocate: candidates, a module if need be, a worker, a reply. Each step ends in a callback of the event
+/* The life of one Allocate: a heap, a reservation, a worker, a reply. Each step ends in a callback of the event
  * loop, and each may be the last: the reply is given once, by request_reply(), and a request that still has a job in a
  * worker then stays until the job is over, since only then is the memory surely free. */
 
@@ -8,13 +8,9 @@
 #include <stdio.h>
 
 #include "fd-util.h"
+#include "heap-choice.h"
 #include "log.h"
 #include "request.h"
-#include "strv.h"
-#include "time-util.h"
-
-/* A heap that failed is tried again when somebody asks, at most this often. */
-#define RETRY_INTERVAL_USEC USEC_PER_SEC
 
 struct AllocateRequest {
         AllocateRequest *next;
@@ -23,24 +19,19 @@ struct AllocateRequest {
         allocate_replied_t on_replied;
         void *userdata;
 
-        char *role; /* or NULL: candidates has the one heap asked for */
+        HeapChoice *choice;
+        char *heap; /* as asked for, or NULL */
+        char *role; /* likewise */
         uint64_t size;
         uint32_t n_buffers;
         bool read_only;
         char *label;
 
-        char **candidates;
-        size_t candidate; /* the one in hand */
-        char *failed_heap; /* the first that could not be had, and why */
-        char *failed_reason;
-
-        RoundWait *wait; /* for a scan, or a census */
-        ModuleLoad *load;
+        RoundWait *wait; /* for a census */
         Reservation reservation;
         bool counted;  /* a census was waited for: what is refused now stays refused */
         bool retried;  /* an allocation failed, and a census was waited for: likewise */
         WorkerJob *job;
-        sd_event_source *step_source;     /* the next step, from the event loop */
         sd_event_source *deadline_source;
 };
 
@@ -56,24 +47,18 @@ AllocateRequest *allocate_request_free(AllocateRequest *request) {
 
         accounting_release(request->manager->accounting, &request->reservation);
         round_wait_cancel(request->wait);
-        module_load_cancel(request->load);
-        sd_event_source_disable_unref(request->step_source);
+        heap_choice_free(request->choice);
         sd_event_source_disable_unref(request->deadline_source);
-        strv_free(request->candidates);
+        free(request->heap);
         free(request->role);
         free(request->label);
-        free(request->failed_heap);
-        free(request->failed_reason);
         free(request);
         return NULL;
 }
 DEFINE_CLEANUP(AllocateRequest, allocate_request_free);
 
-static void request_step(AllocateRequest *request);
-static uint64_t heap_bound(const Manager *manager, const char *heap);
-
 static const char *request_heap(const AllocateRequest *request) {
-        return request->candidates ? request->candidates[request->candidate] : NULL;
+        return heap_choice_name(request->choice);
 }
 
 /* Nothing more is to be told to anybody. */
@@ -98,10 +83,7 @@ static bool request_reply(AllocateRequest *request, const AllocateReply *reply) 
 }
 
 static void request_fail(AllocateRequest *request, AllocateError error) {
-        /* Before a heap is chosen the role stands for it. */
-        const char *heap = request->candidates ? request_heap(request) : request->role;
-
-        (void) request_reply(request, &(AllocateReply) { .error = error, .heap = heap });
+        (void) request_reply(request, &(AllocateReply) { .error = error, .heap = request_heap(request) });
 }
 
 static void request_fail_resource(AllocateRequest *request, const char *resource) {
@@ -114,14 +96,6 @@ static void request_fail_parameter(AllocateRequest *request, const char *paramet
 
 static void request_fail_unavailable(AllocateRequest *request, const char *heap, const char *reason) {
         (void) request_reply(request, &(AllocateReply) { .error = ALLOCATE_HEAP_UNAVAILABLE, .heap = heap, .reason = reason });
-}
-
-static void request_fail_no_heap(AllocateRequest *request) {
-        (void) request_reply(request, &(AllocateReply) {
-                .error = ALLOCATE_NO_SUCH_HEAP,
-                .role = request->role,
-                .heap = request->role ? NULL : request_heap(request),
-        });
 }
 
 static void request_fail_errno(AllocateRequest *request, int error) {
@@ -143,48 +117,6 @@ static void request_fail_errno(AllocateRequest *request, int error) {
                 request_fail_unavailable(request, request_heap(request), reason);
         }
         }
-}
-
-static int on_step(sd_event_source *source _unused_, void *userdata) {
-        request_step(userdata);
-        return 0;
-}
-
-static int on_step_timer(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
-        request_step(userdata);
-        return 0;
-}
-
-static void request_step_later(AllocateRequest *request, uint64_t usec) {
-        sd_event *event = request->manager->event;
-
-        request->step_source = sd_event_source_disable_unref(request->step_source);
-
-        int r = usec == 0 ?
-                sd_event_add_defer(event, &request->step_source, on_step, request) :
-                sd_event_add_time_relative(event, &request->step_source, CLOCK_MONOTONIC, usec, 0, on_step_timer, request);
-        if (r < 0)
-                request_fail_errno(request, -r);
-}
-
-/* The candidate in hand cannot be had. With a role, the next is tried; what failed first is what will be told. */
-static void request_next_candidate(AllocateRequest *request, const char *reason) {
-        if (!request->failed_heap && reason) {
-                request->failed_heap = strdup(request_heap(request));
-                request->failed_reason = strdup(reason);
-                if (!request->failed_heap || !request->failed_reason) {
-                        request_fail_errno(request, ENOMEM);
-                        return;
-                }
-        }
-
-        if (request->candidates[request->candidate + 1]) {
-                request->candidate++;
-                request_step_later(request, 0);
-        } else if (request->failed_heap)
-                request_fail_unavailable(request, request->failed_heap, request->failed_reason);
-        else
-                request_fail_no_heap(request);
 }
 
 /* What one buffer may have at the most, from this heap. 0: no bound that is known. */
@@ -226,11 +158,13 @@ static void request_deliver(AllocateRequest *request, WorkerResult *result) {
                 accounting_withdraw(accounting, buffers, n_buffers);
 }
 
+static void request_allocate(AllocateRequest *request);
+
 static void on_counted(void *userdata) {
         AllocateRequest *request = userdata;
 
         request->wait = NULL;
-        request_step(request);
+        request_allocate(request);
 }
 
 static void request_wait_census(AllocateRequest *request) {
@@ -260,11 +194,6 @@ static bool request_reserve(AllocateRequest *request) {
         const Connection *connection = request->connection;
         const char *heap = request_heap(request);
         AccountingRefusal refusal;
-
-        if (!accounting_may_use(accounting, connection->peer, heap)) {
-                request_fail(request, ALLOCATE_PERMISSION_DENIED);
-                return false;
-        }
 
         const char *obstacle = accounting_obstacle(accounting);
         if (obstacle) {
@@ -328,10 +257,10 @@ static void request_allocate(AllocateRequest *request) {
         char path[128];
 
         if (udmabuf && request->read_only) {
-                if (request->role)
-                        request_next_candidate(request, "udmabuf's buffers cannot be read-only");
-                else
+                if (request->heap)
                         request_fail_parameter(request, "access");
+                else
+                        heap_choice_reject(request->choice, "udmabuf's buffers cannot be read-only");
                 return;
         }
 
@@ -356,7 +285,7 @@ static void request_allocate(AllocateRequest *request) {
 
                 (void) snprintf(reason, sizeof(reason), "%s cannot be opened: %s", path, strerror(errno));
                 accounting_release(manager->accounting, &request->reservation);
-                request_next_candidate(request, reason);
+                heap_choice_reject(request->choice, reason);
                 return;
         }
 
@@ -379,127 +308,36 @@ static void request_allocate(AllocateRequest *request) {
                 request_fail_errno(request, -r);
 }
 
-static void on_loaded(const ModuleResult *result, void *userdata) {
+static bool on_allowed(const char *heap, void *userdata) {
         AllocateRequest *request = userdata;
-        HeapRegistry *heaps = &request->manager->heaps;
-        const char *name = request_heap(request);
-        char reason[MODULE_REASON_LENGTH];
-        int r;
 
-        request->load = NULL;
+        return accounting_may_use(request->manager->accounting, request->connection->peer, heap);
+}
 
-        /* udev will say so as well, but what was registered is in sysfs by now. */
-        r = device_monitor_enumerate(request->manager->device_monitor);
-        if (r < 0)
-                (void) log_warning_errno(r, "Cannot enumerate the heaps: %m");
-
-        const Heap *heap = heap_registry_find(heaps, name);
-        if (heap && heap->state == HEAP_READY) {
-                if (result->outcome == MODULE_LOADED && result->inserted)
-                        log_info("Loaded module %s for heap %s.", result->module, name);
-                request_allocate(request);
-                return;
-        }
+static void on_chosen(const ChoiceResult *result, void *userdata) {
+        AllocateRequest *request = userdata;
 
         switch (result->outcome) {
-        case MODULE_NOT_DECLARED:
-                request_next_candidate(request, NULL);
-                return;
-        case MODULE_LOADED:
-                (void) snprintf(reason, sizeof(reason), "module %s is loaded, but provides no heap of this name", result->module);
-                break;
-        case MODULE_FAILED:
-                (void) snprintf(reason, sizeof(reason), "%s", result->reason);
-                break;
-        }
-
-        /* Of those who waited for one load the first says it to the journal. */
-        if (!heap || heap->state != HEAP_FAILED || !streq_ptr(heap->reason, reason))
-                log_warning("Heap %s is not available: %s", name, reason);
-
-        r = heap_registry_failed(heaps, name, result->module[0] ? result->module : NULL, reason, now_usec());
-        if (r < 0) {
-                request_fail_errno(request, -r);
-                return;
-        }
-
-        request_next_candidate(request, reason);
-}
-
-/* Whether the heap's module is one that this request has found wanting under another of its heaps' names. */
-static bool module_failed_already(AllocateRequest *request, const Heap *heap) {
-        const Heap *failed = request->failed_heap ? heap_registry_find(&request->manager->heaps, request->failed_heap) : NULL;
-
-        return failed && failed != heap && failed->module && heap && streq_ptr(failed->module, heap->module);
-}
-
-static void request_load(AllocateRequest *request, const Heap *heap) {
-        uint64_t now = now_usec();
-
-        if (module_failed_already(request, heap)) {
-                request_next_candidate(request, NULL);
-                return;
-        }
-
-        if (heap && heap->state == HEAP_FAILED && heap->reason && heap->failed_at + RETRY_INTERVAL_USEC > now) {
-                request_step_later(request, heap->failed_at + RETRY_INTERVAL_USEC - now);
-                return;
-        }
-
-        int r = module_loader_load(heap_scan_loader(request->manager->heap_scan), request_heap(request), heap ? heap->module : NULL,
-                                   on_loaded, request, &request->load);
-        if (r < 0)
-                request_fail_errno(request, -r);
-}
-
-static void on_scanned(void *userdata) {
-        AllocateRequest *request = userdata;
-
-        request->wait = NULL;
-
-        int r = heap_registry_candidates(&request->manager->heaps, request->role, &request->candidates);
-        if (r == -ENOENT)
-                request_fail_no_heap(request);
-        else if (r < 0)
-                request_fail_errno(request, -r);
-        else
-                request_step(request);
-}
-
-/* The heaps of a role: at once if one is ready, else after a look at what can be loaded by now. */
-static void request_choose(AllocateRequest *request) {
-        Manager *manager = request->manager;
-
-        int r = heap_registry_candidates(&manager->heaps, request->role, &request->candidates);
-        if (r >= 0) {
-                if (heap_registry_find(&manager->heaps, request->candidates[0])->state == HEAP_READY) {
-                        request_step(request);
-                        return;
-                }
-                strv_free(TAKE_PTR(request->candidates));
-        }
-
-        r = heap_scan_wait(manager->heap_scan, on_scanned, request, &request->wait);
-        if (r < 0)
-                request_fail_errno(request, -r);
-}
-
-/* Goes on with the candidate in hand. */
-static void request_step(AllocateRequest *request) {
-        request->step_source = sd_event_source_disable_unref(request->step_source);
-
-        if (!request->candidates) {
-                request_choose(request);
-                return;
-        }
-
-        const Heap *heap = heap_registry_find(&request->manager->heaps, request_heap(request));
-        if (heap && heap->state == HEAP_READY)
+        case CHOICE_READY:
                 request_allocate(request);
-        else if (streq(request_heap(request), HEAP_UDMABUF))
-                request_next_candidate(request, "this kernel has no /dev/udmabuf"); /* no heap module provides it */
-        else
-                request_load(request, heap);
+                break;
+        case CHOICE_NO_SUCH_HEAP:
+                (void) request_reply(request, &(AllocateReply) {
+                        .error = ALLOCATE_NO_SUCH_HEAP,
+                        .heap = request->heap,
+                        .role = request->role,
+                });
+                break;
+        case CHOICE_UNAVAILABLE:
+                request_fail_unavailable(request, result->heap, result->reason);
+                break;
+        case CHOICE_DENIED:
+                request_fail(request, ALLOCATE_PERMISSION_DENIED);
+                break;
+        case CHOICE_ERROR:
+                request_fail_errno(request, result->error);
+                break;
+        }
 }
 
 static int on_deadline(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
@@ -539,12 +377,26 @@ int allocate_request_new(Manager *manager, const Connection *connection, const A
                         return -ENOMEM;
         }
 
-        if (parameters->heap)
-                request->candidates = strv_copy((char *const[]) { (char *) parameters->heap, NULL });
-        else
-                request->role = strdup(parameters->role ? parameters->role : HEAP_ROLE_DEFAULT);
-        if (!request->candidates && !request->role)
+        char **asked = parameters->heap ? &request->heap : &request->role;
+        *asked = strdup(parameters->heap ?: parameters->role ?: HEAP_ROLE_DEFAULT);
+        if (!*asked)
                 return -ENOMEM;
+
+        r = heap_choice_new(
+                        &(HeapSources) {
+                                .event = manager->event,
+                                .registry = &manager->heaps,
+                                .scan = manager->heap_scan,
+                                .monitor = manager->device_monitor,
+                        },
+                        request->heap,
+                        request->role,
+                        on_allowed,
+                        on_chosen,
+                        request,
+                        &request->choice);
+        if (r < 0)
+                return r;
 
         if (manager->config->allocation_timeout_usec != UINT64_MAX) {
                 r = sd_event_add_time_relative(manager->event, &request->deadline_source, CLOCK_MONOTONIC,
@@ -552,11 +404,6 @@ int allocate_request_new(Manager *manager, const Connection *connection, const A
                 if (r < 0)
                         return r;
         }
-
-        /* The first step comes from the event loop: the caller has its request before it has the reply. */
-        r = sd_event_add_defer(manager->event, &request->step_source, on_step, request);
-        if (r < 0)
-                return r;
 
         *ret = TAKE_PTR(request);
         return 0;

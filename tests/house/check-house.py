@@ -15,7 +15,7 @@ LAYERS = [
     ['util/'],
     ['quota', 'policy'],
     ['config', 'client', 'memory-cgroup', 'cgroup-bytes', 'census', 'dmabuf-iter', 'heap', 'worker-protocol'],
-    ['ledger', 'rules', 'device-monitor', 'module', 'heap-scan', 'worker', 'spawner-link', 'buffer', 'input-watch',
+    ['ledger', 'rules', 'device-monitor', 'module', 'heap-scan', 'heap-choice', 'worker', 'spawner-link', 'buffer', 'input-watch',
      'varlink-io.dmaheapd.Allocator'],
     ['manager', 'accounting', 'request'],
     ['varlink-server', 'reply-json'],
