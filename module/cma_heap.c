@@ -16,8 +16,6 @@
  * its device open, so the module stays.
  */
 
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
 #include <linux/cgroup_dmem.h>
 #include <linux/cma.h>
 #include <linux/dma-buf.h>
@@ -291,15 +289,12 @@ static int __init cma_heap_add(struct cma *cma, bool is_default)
 			.ops = &cma_heap_ops,
 			.priv = cma_heap,
 		};
-		struct dma_heap *heap = dma_heap_add(&exp_info);
+		int add_err = heap_buffer_add_heap(&exp_info);
 
-		if (IS_ERR(heap)) {
-			pr_err("cannot add the heap %s: %pe\n",
-			       cma_heap->names[i], heap);
-			err = PTR_ERR(heap);
-		} else {
+		if (add_err)
+			err = add_err;
+		else
 			n_added++;
-		}
 	}
 
 	if (n_added > 0)

@@ -16,6 +16,8 @@
  * dma-buf core takes for the first two, so there is no lock of our own.
  */
 
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
 #include <linux/dma-mapping.h>
@@ -23,8 +25,11 @@
 #include <linux/err.h>
 #include <linux/highmem.h>
 #include <linux/iosys-map.h>
+#include <linux/kernel.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/namei.h>
+#include <linux/path.h>
 #include <linux/scatterlist.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
@@ -273,6 +278,52 @@ static const struct dma_buf_ops heap_buffer_dma_buf_ops = {
 	.vunmap = heap_buffer_vunmap,
 	.release = heap_buffer_release,
 };
+
+/*
+ * The core has no way to ask, and not everything that is built in has a module
+ * of its name. Where sysfs is not mounted, nothing is found.
+ */
+static bool heap_buffer_heap_exists(const char *name)
+{
+	struct path path;
+	char *file;
+	bool exists;
+
+	file = kasprintf(GFP_KERNEL, "/sys/class/dma_heap/%s", name);
+	if (!file)
+		return false;
+
+	exists = !kern_path(file, 0, &path);
+	if (exists)
+		path_put(&path);
+	kfree(file);
+	return exists;
+}
+
+/**
+ * heap_buffer_add_heap() - add a heap, unless there is one of that name
+ * @exp_info:	as for dma_heap_add()
+ *
+ * Up to now the kernel's own core leaves it to sysfs to refuse a second heap of
+ * a name, which it does with a stack trace. That is too much for what only
+ * means that this module is not needed here.
+ *
+ * Return: 0, -EBUSY if there is one, or another error.
+ */
+int heap_buffer_add_heap(const struct dma_heap_export_info *exp_info)
+{
+	struct dma_heap *heap;
+
+	if (heap_buffer_heap_exists(exp_info->name))
+		heap = ERR_PTR(-EBUSY);
+	else
+		heap = dma_heap_add(exp_info);
+	if (IS_ERR(heap))
+		pr_err("cannot add the heap %s: %pe\n", exp_info->name, heap);
+
+	return PTR_ERR_OR_ZERO(heap);
+}
+EXPORT_SYMBOL_NS_GPL(heap_buffer_add_heap, "HEAP_BUFFER");
 
 /**
  * heap_buffer_set_contiguous() - describe the memory of a contiguous buffer

@@ -9,6 +9,7 @@
 
 struct dma_buf;
 struct dma_heap;
+struct dma_heap_export_info;
 struct heap_buffer;
 
 /**
@@ -43,6 +44,7 @@ struct heap_buffer {
 	void *vaddr;
 };
 
+int heap_buffer_add_heap(const struct dma_heap_export_info *exp_info);
 int heap_buffer_set_contiguous(struct heap_buffer *buffer, struct page *page);
 struct dma_buf *heap_buffer_export(struct heap_buffer *buffer,
 				   struct dma_heap *heap, u32 fd_flags);

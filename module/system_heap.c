@@ -13,8 +13,6 @@
  * its device open, so the module stays.
  */
 
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
 #include <linux/err.h>
@@ -230,13 +228,8 @@ static int __init system_heap_init(void)
 		.name = "system",
 		.ops = &system_heap_ops,
 	};
-	struct dma_heap *heap;
 
-	heap = dma_heap_add(&exp_info);
-	if (IS_ERR(heap))
-		pr_err("cannot add the heap: %pe\n", heap);
-
-	return PTR_ERR_OR_ZERO(heap);
+	return heap_buffer_add_heap(&exp_info);
 }
 module_init(system_heap_init);
 

@@ -79,6 +79,7 @@ static int probe_map(struct dma_buf *dmabuf, struct dmabuf_probe *probe)
 	struct dma_buf_attachment *attachment;
 	struct sg_table *sgt, *again;
 	struct scatterlist *sg;
+	dma_addr_t end = 0;
 	unsigned int i;
 	int err;
 
@@ -103,7 +104,11 @@ static int probe_map(struct dma_buf *dmabuf, struct dmabuf_probe *probe)
 
 	probe->value = 0;
 	probe->found = 0;
+	probe->n_runs = 0;
 	for_each_sgtable_dma_sg(sgt, sg, i) {
+		if (!i || sg_dma_address(sg) != end)
+			probe->n_runs++;
+		end = sg_dma_address(sg) + sg_dma_len(sg);
 		probe->value += sg_dma_len(sg);
 		probe->found++;
 	}

@@ -11,6 +11,7 @@
  * @expect:	VMAP: the byte that all of the buffer should be filled with
  * @fill:	VMAP: the byte to fill it with
  * @found:	VMAP: whether it was as expected; MAP: the number of segments
+ * @n_runs:	MAP: the same, where neighbours count as one
  * @value:	VMAP_TIME: nanoseconds; MAP: the bytes of all segments
  */
 struct dmabuf_probe {
@@ -19,6 +20,7 @@ struct dmabuf_probe {
 	__u8 fill;
 	__u16 reserved;
 	__u64 found;
+	__u64 n_runs;
 	__u64 value;
 };
 

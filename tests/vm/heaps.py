@@ -114,16 +114,16 @@ def is_filled(fd, byte):
 # The importer in tests/modules
 
 def probe(request, fd, expect=0, fill_with=0):
-    """One request to dmabuf_probe; its 'found' and 'value'."""
+    """One request to dmabuf_probe; its 'found', 'n_runs' and 'value'."""
     load_test_module("dmabuf_probe")
     number = {"vmap": 1, "vmap_time": 2, "map": 3}[request]
-    data = bytearray(struct.pack("iBBHQQ", fd, expect, fill_with, 0, 0, 0))
+    data = bytearray(struct.pack("iBBHQQQ", fd, expect, fill_with, 0, 0, 0, 0))
     probe_fd = os.open("/dev/dmabuf_probe", os.O_RDWR | os.O_CLOEXEC)
     try:
-        fcntl.ioctl(probe_fd, iowr("D", number, 24), data)
+        fcntl.ioctl(probe_fd, iowr("D", number, 32), data)
     finally:
         os.close(probe_fd)
-    return struct.unpack("iBBHQQ", data)[4:]
+    return struct.unpack("iBBHQQQ", data)[4:]
 
 
 # Modules

@@ -183,7 +183,7 @@ class Mappings(heaps.HeapTest):
             for size in (PAGE, 700 * PAGE, 16 * MIB):
                 with self.subTest(heap=name, size=size):
                     fd = self.allocate(name, size)
-                    n_segments, mapped_size = heaps.probe("map", fd)
+                    n_segments, _, mapped_size = heaps.probe("map", fd)
                     self.assertEqual(mapped_size, size)
                     if name != SYSTEM:
                         self.assertEqual(n_segments, 1)
