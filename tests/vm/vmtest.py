@@ -376,7 +376,11 @@ def main():
     """Runs the tests of the script that calls it. Names as arguments choose among them."""
     loader = unittest.TestLoader()
     module = sys.modules["__main__"]
-    suite = loader.loadTestsFromNames(sys.argv[1:], module) if sys.argv[1:] else loader.loadTestsFromModule(module)
+    if sys.argv[1:]:
+        suite = loader.loadTestsFromNames(sys.argv[1:], module)
+    else:  # class after class, as they stand there
+        suite = unittest.TestSuite(loader.loadTestsFromTestCase(item) for item in vars(module).values()
+                                   if isinstance(item, type) and issubclass(item, unittest.TestCase))
     print(f"1..{suite.countTestCases()}", flush=True)
     result = Result()
     suite.run(result)
