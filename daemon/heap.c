@@ -314,6 +314,17 @@ const Region *heap_registry_region_of(const HeapRegistry *registry, const char *
         return NULL;
 }
 
+const char *heap_registry_heap_of(const HeapRegistry *registry, const Region *region) {
+        return heap_registry_region_of(registry, HEAP_DEFAULT_CMA_REGION) == region ? HEAP_DEFAULT_CMA_REGION : region->name;
+}
+
+bool heap_registry_is_served(const HeapRegistry *registry, const Region *region) {
+        for (const Heap *heap = registry->heaps; heap; heap = heap->next)
+                if (heap->state == HEAP_READY && heap_registry_region_of(registry, heap->name) == region)
+                        return true;
+        return false;
+}
+
 bool heap_registry_kernel_charges(const HeapRegistry *registry, const char *heap_name) {
         /* udmabuf's pages are those of a memfd, which the kernel always charges. */
         return streq(heap_name, HEAP_UDMABUF) || (streq(heap_name, "system") && registry->mem_accounting);

@@ -27,7 +27,8 @@ struct Region {
         char *name;
         uint64_t size; /* bytes; 0 when the kernel does not say */
         bool is_default;
-        bool present; /* seen by the enumeration that is under way */
+        bool present;    /* seen by the enumeration that is under way */
+        bool load_tried; /* its heap's module was loaded for it, or is left until a client asks */
 };
 
 typedef struct Heap Heap;
@@ -105,6 +106,10 @@ void heap_registry_regions_end(HeapRegistry *registry);
 
 /* The region that a heap draws from, or NULL if it is not bounded by one (or none is known). */
 const Region *heap_registry_region_of(const HeapRegistry *registry, const char *heap_name);
+
+/* The name of the heap that would serve a region, and whether a heap does. */
+const char *heap_registry_heap_of(const HeapRegistry *registry, const Region *region);
+bool heap_registry_is_served(const HeapRegistry *registry, const Region *region);
 
 /* Whether the kernel charges the memory cgroup of the allocating task for this heap's pages. */
 bool heap_registry_kernel_charges(const HeapRegistry *registry, const char *heap_name);

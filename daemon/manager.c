@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <systemd/sd-daemon.h>
 
@@ -17,9 +18,52 @@
 /* What happens to the heaps within this time is told at once; usage changes with every buffer. */
 #define CHANGED_DELAY_USEC (50 * USEC_PER_MSEC)
 
+static void manager_load_regions(Manager *manager);
+
+static bool on_region_allowed(const char *heap _unused_, void *userdata _unused_) {
+        return true;
+}
+
+static void on_region_chosen(const ChoiceResult *result _unused_, void *userdata) {
+        Manager *manager = userdata;
+
+        /* What went wrong is in the journal, and stays with the heap. */
+        manager->region_choice = heap_choice_free(manager->region_choice);
+        manager_load_regions(manager);
+}
+
+/* Loads the heaps of regions that are there and have none, one after the other: a camera need not be the first to ask. */
+static void manager_load_regions(Manager *manager) {
+        for (Region *region = manager->heaps.regions; region && !manager->region_choice; region = region->next) {
+                if (region->load_tried)
+                        continue;
+
+                region->load_tried = true;
+                if (heap_registry_is_served(&manager->heaps, region))
+                        continue;
+
+                int r = heap_choice_new(
+                                &(HeapSources) {
+                                        .event = manager->event,
+                                        .registry = &manager->heaps,
+                                        .scan = manager->heap_scan,
+                                        .monitor = manager->device_monitor,
+                                },
+                                heap_registry_heap_of(&manager->heaps, region),
+                                NULL,
+                                on_region_allowed,
+                                on_region_chosen,
+                                manager,
+                                &manager->region_choice);
+                if (r < 0)
+                        (void) log_warning_errno(r, "Cannot load the heap of region %s: %m", region->name);
+        }
+}
+
 static int on_heaps_changed_timer(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
         Manager *manager = userdata;
 
+        manager_load_regions(manager);
         if (manager->on_heaps_changed)
                 manager->on_heaps_changed(manager->on_heaps_changed_userdata);
         return 0;
@@ -30,7 +74,7 @@ static void on_heaps_changed(void *userdata) {
 
         int enabled;
 
-        if (!manager->on_heaps_changed || sd_event_source_get_enabled(manager->changed_source, &enabled) < 0 || enabled != SD_EVENT_OFF)
+        if (sd_event_source_get_enabled(manager->changed_source, &enabled) < 0 || enabled != SD_EVENT_OFF)
                 return;
 
         (void) sd_event_source_set_time_relative(manager->changed_source, CHANGED_DELAY_USEC);
@@ -43,7 +87,7 @@ void manager_set_heaps_changed(Manager *manager, heap_changed_t callback, void *
 }
 
 static bool manager_is_idle(const Manager *manager) {
-        return manager->n_connections == 0 && !manager->requests && worker_pool_n_workers(manager->worker_pool) == 0 &&
+        return manager->n_connections == 0 && !manager->requests && !manager->region_choice && worker_pool_n_workers(manager->worker_pool) == 0 &&
                 !module_loader_busy(heap_scan_loader(manager->heap_scan)) && !accounting_busy(manager->accounting);
 }
 
@@ -170,6 +214,7 @@ Manager *manager_free(Manager *manager) {
 
         while (manager->requests)
                 allocate_request_free(manager->requests);
+        heap_choice_free(manager->region_choice);
         worker_pool_free(manager->worker_pool);
         device_monitor_free(manager->device_monitor);
         heap_scan_free(manager->heap_scan);
@@ -203,6 +248,21 @@ static int manager_first_scan(Manager *manager) {
         return r;
 }
 
+/* Whether it is a client that has started us. Then what it needs is loaded, and no more; else it was cma-region.target, or
+ * an administrator. */
+static bool client_is_waiting(void) {
+        int n = sd_listen_fds(false);
+
+        for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + n; fd++) {
+                struct pollfd p = { .fd = fd, .events = POLLIN };
+
+                if (poll(&p, 1, 0) > 0)
+                        return true;
+        }
+
+        return false;
+}
+
 int manager_startup(Manager *manager) {
         int r;
 
@@ -226,6 +286,10 @@ int manager_startup(Manager *manager) {
         if (r < 0)
                 return log_error_errno(r, "Cannot follow the devices: %m");
 
+        bool waiting = client_is_waiting();
+        for (Region *region = manager->heaps.regions; region; region = region->next)
+                region->load_tried = waiting;
+
         r = manager_first_scan(manager);
         if (r < 0)
                 return log_error_errno(r, "Cannot look for kernel modules of heaps: %m");
@@ -238,6 +302,8 @@ int manager_startup(Manager *manager) {
         r = accounting_reconcile(manager->accounting);
         if (r < 0)
                 return r;
+
+        manager_load_regions(manager);
 
         r = manager_watch_idle(manager);
         if (r < 0)

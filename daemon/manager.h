@@ -7,6 +7,7 @@
 #include "client.h"
 #include "config.h"
 #include "device-monitor.h"
+#include "heap-choice.h"
 #include "heap-scan.h"
 #include "heap.h"
 #include "module-loader.h"
@@ -21,6 +22,7 @@ typedef struct Manager {
         HeapRegistry heaps;
         HeapScan *heap_scan;
         DeviceMonitor *device_monitor;
+        HeapChoice *region_choice; /* the heap that is being loaded for a region */
         WorkerPool *worker_pool;
         int cgroup_root_fd;
         ClientRegistry clients;
