@@ -88,29 +88,35 @@ in_build_tree() {
         in_tree "$tree" --bind "$source:/src:ro" --bind "$dir:/work" --bind "$CACHE/ccache:/cache" -- "$@"
 }
 
-# project_modules KERNEL-NAME KERNEL SOURCE: sets REPLY to the modules for that kernel: the project's own in own/, those
-# that only tests want in test/.
+# project_modules KERNEL-NAME KERNEL SOURCE: sets REPLY to the modules for that kernel: what the project installs with
+# its own as root/, those that only tests want in test/.
 project_modules() {
         local name=$1 kernel=$2 source=$3
         build_tree
         cache_make modules "$name-$(hash_text 1 "$kernel" "$REPLY" "$(kernel_own_modules "$name")" \
-                "$(hash_folder "$source" module tests/modules)")" "the modules for the kernel '$name'" \
+                "$(hash_folder "$source" meson.build meson.options module tests/modules)")" "the modules for the kernel '$name'" \
                 project_modules_make "$REPLY" "$source" "$kernel" "$(kernel_own_modules "$name")"
 }
 
 project_modules_make() {
-        local dir=$1 tree=$2 source=$3 kernel=$4 wanted=$5 folder
-        mkdir -p "$dir"/{own,test,src/module,src/tests}
-        [[ -n $wanted ]] || return 0
+        local dir=$1 tree=$2 source=$3 kernel=$4 wanted=$5 headers
+        mkdir -p "$dir"/{root,test}
+        [[ -n $wanted && -e $source/meson.build ]] || return 0
+        headers=$(kernel_build_folder "$kernel")
         [[ ! -d $kernel/build ]] || cp -al "$kernel/build" "$dir/kernel"
-        for folder in module tests/modules; do
-                [[ -e $source/$folder/Makefile ]] || continue
-                cp -rT "$source/$folder" "$dir/src/$folder"
-                in_build_tree "$tree" "$source" "$dir" make -C "/work/src/$folder" KDIR="$(kernel_build_folder "$kernel")"
-        done
-        find "$dir/src/module" -name "$wanted.ko" -exec cp {} "$dir/own/" \;
-        find "$dir/src/tests" -name '*.ko' -exec cp {} "$dir/test/" \;
-        rm -rf "$dir/src" "$dir/kernel"
+        # shellcheck disable=SC2046 # a list of words
+        in_build_tree "$tree" "$source" "$dir" meson setup /work/build /src $(meson_options release) \
+                -Dmodules=true -Dkernel_dir="$headers"
+        in_build_tree "$tree" "$source" "$dir" meson compile -C /work/build modules
+        in_build_tree "$tree" "$source" "$dir" env DESTDIR=/work/root \
+                meson install -C /work/build --no-rebuild --tags modules
+        find "$dir/root" -name '*.ko' -not -name "$wanted.ko" -delete
+        if [[ -e $source/tests/modules/Makefile ]]; then
+                in_build_tree "$tree" "$source" "$dir" make -C /src/tests/modules KDIR="$headers" \
+                        MODULES=/work/build/module BUILD=/work/build/test-modules
+                find "$dir/build/test-modules" -name '*.ko' -exec cp {} "$dir/test/" \;
+        fi
+        rm -rf "$dir/build" "$dir/kernel"
 }
 
 # project_overlay KIND KERNEL-NAME: sets REPLY to the layer with the project in it, as root/ and as overlay.cpio.
@@ -139,9 +145,8 @@ project_overlay_make() {
         local dir=$1 root=$1/root build=$2 modules=$3 kernel=$4 run_tree=$5 release
         release=$(<"$kernel/release")
         cp -aT "$build/root" "$root"
-        if compgen -G "$modules/own/*.ko" >/dev/null; then
-                mkdir -p "$root/usr/lib/modules/$release/updates/dmaheapd"
-                cp "$modules"/own/*.ko "$root/usr/lib/modules/$release/updates/dmaheapd/"
+        cp -aT "$modules/root" "$root"
+        if [[ -d $root/usr/lib/modules ]]; then
                 overlay_depmod "$dir" "$kernel" "$run_tree" "$release"
         fi
         if compgen -G "$modules/test/*.ko" >/dev/null; then
