@@ -2,7 +2,6 @@
 
 #include <getopt.h>
 #include <stdio.h>
-#include <systemd/sd-daemon.h>
 
 #include "build-config.h"
 #include "log.h"
@@ -62,7 +61,7 @@ static int run(void) {
         if (r < 0)
                 return r;
 
-        (void) sd_notify(false, "READY=1\nSTATUS=Serving dma-buf heaps.");
+        manager_announce(manager);
 
         r = sd_event_loop(manager->event);
         if (r < 0)

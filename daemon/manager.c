@@ -20,6 +20,14 @@
 
 static void manager_load_regions(Manager *manager);
 
+void manager_announce(Manager *manager) {
+        if (manager->announced || manager->region_choice)
+                return;
+
+        (void) sd_notify(false, "READY=1\nSTATUS=Serving dma-buf heaps.");
+        manager->announced = true;
+}
+
 static bool on_region_allowed(const char *heap _unused_, void *userdata _unused_) {
         return true;
 }
@@ -30,6 +38,7 @@ static void on_region_chosen(const ChoiceResult *result _unused_, void *userdata
         /* What went wrong is in the journal, and stays with the heap. */
         manager->region_choice = heap_choice_free(manager->region_choice);
         manager_load_regions(manager);
+        manager_announce(manager);
 }
 
 /* Loads the heaps of regions that are there and have none, one after the other: a camera need not be the first to ask. */

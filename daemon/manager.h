@@ -23,6 +23,7 @@ typedef struct Manager {
         HeapScan *heap_scan;
         DeviceMonitor *device_monitor;
         HeapChoice *region_choice; /* the heap that is being loaded for a region */
+        bool announced;            /* READY=1 was sent */
         WorkerPool *worker_pool;
         int cgroup_root_fd;
         ClientRegistry clients;
@@ -49,6 +50,10 @@ DEFINE_CLEANUP(Manager, manager_free);
 /* Brings up everything that must be there before the first client: configuration, spawner, heaps and what could be loaded,
  * the ledger reconciled with a census, device monitor. Blocks for as long as that takes; listening comes afterwards. Returns 0, or -errno, logged. */
 int manager_startup(Manager *manager);
+
+/* Tells systemd that we are ready, now or when the regions that were found have their heaps: those who want them there at
+ * boot wait for that. Clients are served meanwhile. */
+void manager_announce(Manager *manager);
 
 /* Whom to tell when what ListHeaps shows has changed. */
 void manager_set_heaps_changed(Manager *manager, heap_changed_t on_heaps_changed, void *userdata);
