@@ -10,7 +10,6 @@
 typedef struct Slot {
         uint64_t id; /* 0: free; no inode has that number */
         uint64_t size;
-        uint64_t n_adds; /* a sum of 0 bytes can still have been added */
 } Slot;
 
 struct CgroupBytes {
@@ -87,7 +86,6 @@ int cgroup_bytes_add(CgroupBytes *bytes, const CgroupIds *ids, uint64_t size) {
                         bytes->n_used++;
                 }
                 slot->size += size;
-                slot->n_adds++;
         }
 
         return 0;
@@ -118,10 +116,8 @@ void cgroup_bytes_subtract(CgroupBytes *bytes, const CgroupIds *ids, uint64_t si
                 assert(slot->id != 0 && slot->size >= size);
 
                 slot->size -= size;
-                if (--slot->n_adds == 0) {
-                        assert(slot->size == 0);
+                if (slot->size == 0)
                         free_slot(bytes, slot);
-                }
         }
 
         if (bytes->n_used == 0) {
