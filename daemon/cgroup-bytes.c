@@ -73,6 +73,9 @@ static int make_room(CgroupBytes *bytes, size_t n) {
 }
 
 int cgroup_bytes_add(CgroupBytes *bytes, const CgroupIds *ids, uint64_t size) {
+        if (size == 0)
+                return 0; /* no slot would be freed for it */
+
         int r = make_room(bytes, ids->n);
         if (r < 0)
                 return r;
@@ -109,6 +112,9 @@ static void free_slot(CgroupBytes *bytes, Slot *slot) {
 }
 
 void cgroup_bytes_subtract(CgroupBytes *bytes, const CgroupIds *ids, uint64_t size) {
+        if (size == 0)
+                return;
+
         for (size_t i = 0; i < ids->n; i++) {
                 assert(bytes->n_used > 0);
 
