@@ -98,9 +98,11 @@ static int add_heap(DeviceMonitor *monitor, struct udev_device *device) {
         return heap_registry_appeared(monitor->registry, name);
 }
 
-static int add_udmabuf(DeviceMonitor *monitor, struct udev_device *device) {
-        return streq(udev_device_get_sysname(device), HEAP_UDMABUF) ?
-                heap_registry_appeared(monitor->registry, HEAP_UDMABUF) : 0;
+static int enumerate_udmabuf(DeviceMonitor *monitor) {
+        _cleanup_(udev_device_unrefp) struct udev_device *device =
+                udev_device_new_from_subsystem_sysname(monitor->udev, "misc", HEAP_UDMABUF);
+
+        return device ? heap_registry_appeared(monitor->registry, HEAP_UDMABUF) : 0;
 }
 
 static int add_region_device(DeviceMonitor *monitor, struct udev_device *device) {
@@ -173,7 +175,7 @@ static int enumerate_heaps(DeviceMonitor *monitor) {
                         heap_registry_vanished(monitor->registry, heap->name);
         }
 
-        r = for_each_device(monitor, "misc", add_udmabuf);
+        r = enumerate_udmabuf(monitor);
         if (r < 0)
                 return r;
 
