@@ -10,6 +10,7 @@ mmdebstrap mmdebstrap
 cpio cpio
 zstd zstd
 xz xz-utils
+mount mount
 '
 
 # host_prepare: installs the packages that are missing.
