@@ -383,6 +383,16 @@ static void on_input_stalled(void *userdata) {
         (void) sd_varlink_close(link->varlink); /* on_disconnect() frees the link */
 }
 
+static int server_apply_limits(VarlinkServer *server) {
+        const Config *config = server->manager->config;
+
+        int r = sd_varlink_server_set_connections_max(server->server, config->connections_max);
+        if (r < 0)
+                return r;
+
+        return sd_varlink_server_set_connections_per_uid_max(server->server, config->connections_per_user_max);
+}
+
 static int on_connect(sd_varlink_server *sd_server _unused_, sd_varlink *varlink, void *userdata) {
         VarlinkServer *server = userdata;
         int r;
@@ -390,6 +400,9 @@ static int on_connect(sd_varlink_server *sd_server _unused_, sd_varlink *varlink
         _cleanup_(link_freep) Link *link = calloc(1, sizeof(Link));
         if (!link)
                 return -ENOMEM;
+
+        /* A reload may have changed them: they hold from the next connection on. */
+        (void) server_apply_limits(server);
 
         link->server = server;
         link->varlink = varlink;
@@ -456,9 +469,7 @@ int varlink_server_new(Manager *manager, VarlinkServer **ret) {
         if (r >= 0)
                 r = sd_varlink_server_bind_disconnect(server->server, on_disconnect);
         if (r >= 0)
-                r = sd_varlink_server_set_connections_max(server->server, manager->config->connections_max);
-        if (r >= 0)
-                r = sd_varlink_server_set_connections_per_uid_max(server->server, manager->config->connections_per_user_max);
+                r = server_apply_limits(server);
         if (r >= 0)
                 r = sd_varlink_server_attach_event(server->server, manager->event, SD_EVENT_PRIORITY_NORMAL);
         if (r < 0)
