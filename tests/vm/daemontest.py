@@ -105,16 +105,15 @@ class DaemonTest(unittest.TestCase):
     def setUp(self):
         self.n_restarts = vmtest.unit_property(vmtest.SERVICE, "NRestarts")
         self.buffers_before = vmtest.live_buffers()
+        self.addCleanup(self.assert_buffers_gone)
 
     def tearDown(self):
         self.assertEqual(vmtest.unit_property(vmtest.SERVICE, "NRestarts"), self.n_restarts, "the daemon was started again")
         self.assertEqual(vmtest.unit_property(vmtest.SERVICE, "Result"), "success")
         self.assertNotRegex(vmtest.journal(), SANITIZER_COMPLAINTS)
 
-    def doCleanups(self):
-        result = super().doCleanups()
+    def assert_buffers_gone(self):
         vmtest.wait_until(lambda: vmtest.live_buffers() <= self.buffers_before, DEADLINE, "all buffers are gone")
-        return result
 
     def close_later(self, reply):
         """The reply, whose file descriptors are closed when the test is over."""
@@ -127,6 +126,12 @@ class DaemonTest(unittest.TestCase):
         self.assertEqual(len(reply.fds), count)
         self.close_later(reply)
         return reply
+
+    def use(self, connection, **parameters):
+        """Allocates and gives back."""
+        reply = connection.call("Allocate", {"size": 4096} | parameters)
+        vmtest.close_fds(reply.fds)
+        self.assertIsNone(reply.error, reply)
 
     def assert_error(self, reply, error, **parameters):
         self.close_later(reply)

@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+# testbed: kernel=lts append="cma=64M" files=daemontest.py
+"""A kernel that is older than what the daemon likes best: no mem_accounting, no CMA heap, no PIDFD_GET_INFO."""
+
+import os
+
+import vmtest
+from daemontest import DaemonTest, worker_pids, unit_cgroup
+
+PAGE = 4096
+MIB = vmtest.MIB
+
+
+class Lts(DaemonTest):
+    def test_is_the_kernel_meant(self):
+        self.assertTrue(os.uname().release.startswith("6.12."))
+        self.assertFalse(os.path.exists("/sys/module/dma_heap/parameters/mem_accounting"))
+
+    def test_system(self):
+        for name in ({}, {"role": "system"}, {"heap": "system"}):
+            with self.subTest(**name):
+                reply = self.assert_served(vmtest.allocate(size=MIB, count=3, **name), count=3)
+                for fd in reply.fds:
+                    self.assertEqual(vmtest.fdinfo(fd)["exp_name"], "system")
+                    with vmtest.map_buffer(fd, MIB) as memory:
+                        self.assertEqual(memory[:], bytes(MIB))
+                        memory[-1] = 1
+
+    def test_contiguous_says_why_not(self):
+        reply = vmtest.allocate(role="contiguous", size=PAGE)
+        self.assert_error(reply, "HeapUnavailable", heap="default_cma_region")
+        self.assertIn("cma_heap", reply["reason"])
+        self.assertIn(f"not installed for kernel {os.uname().release}", reply["reason"])
+
+    def test_list(self):
+        heaps = {heap["name"]: heap for heap in vmtest.call("ListHeaps")["heaps"]}
+        self.assertEqual((heaps["system"]["state"], heaps["system"]["accounting"]), ("ready", "daemon"))
+        self.assertEqual(heaps["default_cma_region"]["state"], "failed")
+
+    def test_worker_is_where_the_client_is(self):
+        """Found by pid, as this kernel does not tell a control group's id."""
+        unit = "test-place.service"
+        vmtest.start_unit(unit, "sleep", "infinity")
+        self.addCleanup(vmtest.stop_unit, unit)
+        cgroup = unit_cgroup(unit)
+        _, connection = self.connected_peer(cgroup=cgroup)
+        self.assert_served(connection.call("Allocate", {"size": PAGE}))
+        (worker,) = worker_pids()
+        with open(f"/proc/{worker}/cgroup", encoding="ascii") as file:
+            self.assertEqual(file.read(), f"0::{cgroup}\n")
+
+
+vmtest.main()
