@@ -164,7 +164,7 @@ def kernel_log():
     return vmtest.run("dmesg", "--notime").splitlines()
 
 
-COMPLAINTS = re.compile(r"BUG:|WARNING:|Call Trace|KASAN:|DMA-API:|INFO: (task|possible|rcu|trying)|Oops|"
+COMPLAINTS = re.compile(r"BUG:|WARNING:|Call Trace|KASAN:|DMA-API:|INFO: (task|possible|rcu|trying)|possible circular|Oops|"
                         r"general protection|sleeping function|refcount_t:|sysfs: cannot create")
 KMEMLEAK = "/sys/kernel/debug/kmemleak"
 

@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+# testbed: long
+# testbed: kernel=debug append="cma=64M dma_heap.mem_accounting=1" memory=3072 timeout=3000 files=heaps.py,test-module-heaps.py,test-module-stress.py,test-module-import.py,test-module-load.py,test-module-accounting.py
+"""All tests of the modules, our core among them, under KASAN, lockdep, kmemleak and the atomic-sleep check.
+
+HeapTest looks for complaints after each group of tests. That the four are awake is seen last, since lockdep says
+nothing more once it has found a fault.
+"""
+
+import importlib.util
+import os
+import sys
+import unittest
+
+os.environ.setdefault("N_OPERATIONS", "10000")
+
+import heaps  # noqa: E402
+import vmtest  # noqa: E402
+
+PARTS = ("heaps", "import", "load", "accounting", "stress")
+
+
+def load_part(name):
+    """The test cases of a suite, whose file name is no module's name."""
+    folder = os.path.dirname(os.path.abspath(__file__))
+    spec = importlib.util.spec_from_file_location("part_" + name, f"{folder}/test-module-{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for key, value in list(vars(module).items()):
+        if isinstance(value, type) and issubclass(value, unittest.TestCase):
+            setattr(sys.modules["__main__"], f"{name.title()}{key}", value)
+
+
+for part in PARTS:
+    load_part(part)
+
+
+class AFirst(heaps.HeapTest):
+    def test_the_core_is_ours(self):
+        self.assertTrue(heaps.core_is_ours())
+        self.assertIn("/updates/dmaheapd/", vmtest.run("modinfo", "-n", "dma_heap"))
+
+    def test_the_checks_are_there(self):
+        self.assertTrue(os.path.exists(heaps.KMEMLEAK))
+        with open("/proc/lockdep_stats", encoding="ascii") as file:
+            self.assertIn("debug_locks:                              1", file.read())
+
+
+class ZPlanted(unittest.TestCase):
+    """Each of the four checks finds what is there to be found."""
+
+    def plant(self, fault):
+        n_lines = len(heaps.kernel_log())
+        vmtest.run("insmod", f"{heaps.TEST_MODULES}/planted_fault.ko", "fault=" + fault)
+        self.addCleanup(vmtest.run, "rmmod", "planted_fault")
+        return "\n".join(heaps.complaints(heaps.kernel_log()[n_lines:]))
+
+    def test_1_atomic_sleep(self):
+        self.assertIn("sleeping function called from invalid context", self.plant("atomic"))
+
+    def test_2_kasan(self):
+        self.assertIn("KASAN: slab-out-of-bounds", self.plant("kasan"))
+
+    def test_3_kmemleak(self):
+        heaps.kmemleak("clear")
+        self.plant("kmemleak")
+        self.assertIn("planted_fault", heaps.leaks())
+
+    def test_4_lockdep(self):
+        self.assertIn("possible circular locking dependency", self.plant("lockdep"))
+
+
+if __name__ == "__main__":
+    vmtest.main()
