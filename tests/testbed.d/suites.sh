@@ -264,8 +264,20 @@ report_bench() {
         fi
 }
 
+# bench_on_host FILE: a benchmark that compares machines, and runs here: its line is '# testbed: host kernel=NAME,…'.
+bench_on_host() {
+        local file=$1 kernel status=0 started=$SECONDS
+        for kernel in $(suite_headers "$file" | sed -n 's/^host kernel=//p' | tr , ' '); do
+                run_setup "$kernel" release
+        done
+        export TESTBED_SOURCE=$SOURCE
+        progress "running $(suite_name "$file")"
+        bash "$file" >"$WORK/host.out" 2>"$WORK/host.err" || status=$?
+        report_bench "$(suite_name "$file")" "$status" $((SECONDS - started)) "$WORK/host.out" "$WORK/host.err"
+}
+
 command_bench() {
-        local file
+        local file on_host=()
         show_progress
         SUITES=tests/bench SUITE_PREFIX=
         HOST_SUITES=
@@ -273,14 +285,23 @@ command_bench() {
         [[ ${#SUITES_CHOSEN[@]} -gt 0 ]] || die "there are no benchmarks"
         JOBS=()
         for file in "${SUITES_CHOSEN[@]}"; do
-                suite_jobs "$file"
+                if suite_headers "$file" | grep -q '^host\b'; then
+                        on_host+=("$file")
+                else
+                        suite_jobs "$file"
+                fi
         done
         run_setup stock release
         work_folder
-        jobs_prepare
+        if [[ ${#JOBS[@]} -gt 0 ]]; then
+                jobs_prepare
+        fi
         # One at a time: they are measuring.
         MACHINES_AT_ONCE=1
         jobs_run report_bench
+        for file in "${on_host[@]}"; do
+                bench_on_host "$file"
+        done
         [[ $N_FAILED -eq 0 ]] || exit 1
 }
 

@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-only
+# testbed: host kernel=upstream,tristate
+#
+# Our heaps' times over those of the kernel's own: machines of both kernels in turn, as many as RUNS of each, each of
+# which gives one median a figure. What is printed is the ratio of the medians of those, in brackets the lowest and the
+# highest ratio of two machines that ran one after the other. The lines 'A/A' compare every other machine of the
+# kernel's own heaps with the rest of them: that much is noise.
+
+set -euo pipefail
+
+folder=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
+tests=$(cd "$folder/.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+for run in $(seq "${RUNS:-5}"); do
+        # Whoever goes first has the colder host.
+        if ((run % 2)); then kernels='upstream tristate'; else kernels='tristate upstream'; fi
+        for kernel in $kernels; do
+                "$tests/testbed" exec --kernel "$kernel" --append cma=320M --memory 2048 \
+                        "$folder/guest/module-heaps.py" "$tests/vm/heaps.py" "$tests/vm/vmtest.py" |
+                        sed "s/^/$kernel $run /" >>"$work/samples"
+        done
+done
+
+awk '
+        function median(list, n,   i, j, t) {
+                for (i = 2; i <= n; i++)
+                        for (j = i; j > 1 && list[j - 1] > list[j]; j--) {
+                                t = list[j]
+                                list[j] = list[j - 1]
+                                list[j - 1] = t
+                        }
+                return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
+        }
+        function of_runs(kernel, figure, first, step,   run, n, list) {
+                n = 0
+                for (run = first; run <= runs; run += step)
+                        list[++n] = value[kernel, run, figure]
+                return median(list, n)
+        }
+        {
+                figure = $3 " " $4 " " ($5 < 1048576 ? $5 / 1024 " KiB" : $5 / 1048576 " MiB")
+                if (!(figure in seen)) {
+                        seen[figure] = 1
+                        figures[++n_figures] = figure
+                }
+                value[$1, $2, figure] = $6
+                runs = $2 > runs ? $2 : runs
+        }
+        END {
+                for (i = 1; i <= n_figures; i++) {
+                        figure = figures[i]
+                        low = high = value["tristate", 1, figure] / value["upstream", 1, figure]
+                        for (run = 2; run <= runs; run++) {
+                                ratio = value["tristate", run, figure] / value["upstream", run, figure]
+                                low = ratio < low ? ratio : low
+                                high = ratio > high ? ratio : high
+                        }
+                        printf "%s, ours over upstream: %.2f [%.2f to %.2f] (budget 1.05)\n", figure,
+                                of_runs("tristate", figure, 1, 1) / of_runs("upstream", figure, 1, 1), low, high
+                        if (runs > 1)
+                                printf "%s, A/A: %.2f (budget none)\n", figure,
+                                        of_runs("upstream", figure, 1, 2) / of_runs("upstream", figure, 2, 2)
+                }
+        }
+' "$work/samples"
