@@ -133,6 +133,17 @@ class DaemonTest(unittest.TestCase):
         vmtest.close_fds(reply.fds)
         self.assertIsNone(reply.error, reply)
 
+    def look_at_worker(self, connection, look):
+        """What look(PID) says of the worker of a connection. It ends a second after a call, which may be too soon for us."""
+        def result():
+            self.use(connection)
+            for pid in worker_pids():
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    return (look(pid),)
+            return None
+
+        return vmtest.wait_until(result, DEADLINE, "there is a worker")[0]
+
     def assert_error(self, reply, error, **parameters):
         self.close_later(reply)
         self.assertEqual(reply.error, error, reply)

@@ -9,7 +9,7 @@ import signal
 import time
 
 import vmtest
-from daemontest import DEADLINE, DaemonTest, configure, daemon_pid, worker_pids
+from daemontest import DEADLINE, DaemonTest, configure, daemon_pid, spawner_pid
 
 PAGE = 4096
 
@@ -105,9 +105,7 @@ class Killed(DaemonTest):
     def test_its_workers_and_spawner_end_with_it(self):
         pid = daemon_pid()
         with vmtest.Varlink() as connection:
-            self.use(connection)
-            family = vmtest.unit_pids() + worker_pids()
-            self.assertEqual(len(family), 3)
+            family = [pid, spawner_pid(), self.look_at_worker(connection, lambda worker: worker)]
             os.kill(pid, signal.SIGKILL)
             vmtest.wait_until(lambda: not any(os.path.exists(f"/proc/{one}") for one in family), DEADLINE, "all of them ended")
         self.assert_others_served()

@@ -6,7 +6,7 @@
 import os
 
 import vmtest
-from daemontest import DaemonTest, worker_pids, unit_cgroup
+from daemontest import DaemonTest, unit_cgroup
 
 PAGE = 4096
 MIB = vmtest.MIB
@@ -45,10 +45,12 @@ class Lts(DaemonTest):
         self.addCleanup(vmtest.stop_unit, unit)
         cgroup = unit_cgroup(unit)
         _, connection = self.connected_peer(cgroup=cgroup)
-        self.assert_served(connection.call("Allocate", {"size": PAGE}))
-        (worker,) = worker_pids()
-        with open(f"/proc/{worker}/cgroup", encoding="ascii") as file:
-            self.assertEqual(file.read(), f"0::{cgroup}\n")
+        self.assertEqual(self.look_at_worker(connection, proc_cgroup), f"0::{cgroup}\n")
+
+
+def proc_cgroup(pid):
+    with open(f"/proc/{pid}/cgroup", encoding="ascii") as file:
+        return file.read()
 
 
 vmtest.main()
