@@ -7,6 +7,7 @@
 readonly BOOT_TIMEOUT=300
 
 QEMU_PID=
+TAILS=()
 
 # machine_folder: sets RUN_DIR to a new folder for one run. It is removed at the end unless KEEP_RUN=yes.
 machine_folder() {
@@ -51,7 +52,7 @@ machine_command() {
         # shellcheck disable=SC2207 # words
         MACHINE=(qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none $(machine_accel) -smp 2
                 -m "$2" -kernel "$1/vmlinuz" -initrd "$RUN_DIR/initrd"
-                -append "console=ttyS0 panic=-1 quiet systemd.firstboot=off $3" -device virtio-serial-pci)
+                -append "console=ttyS0 panic=-1 quiet systemd.firstboot=off no_timer_check $3" -device virtio-serial-pci)
         for port in stdout stderr status; do
                 MACHINE+=(-chardev "file,id=$port,path=$RUN_DIR/$port"
                         -device "virtserialport,chardev=$port,name=testbed.$port")
@@ -63,11 +64,8 @@ machine_initrd() {
         cat "$@" >"$RUN_DIR/initrd"
 }
 
-# machine_run TIMEOUT: starts MACHINE, copies what its script prints, and sets REPLY to the script's status. Where
-# there is none, says why and exits.
-machine_run() {
-        local timeout=$1 tails=() pause lines=() started=$SECONDS last status out=0 err=0 reason=
-        KEEP_RUN=yes
+# machine_start: starts MACHINE, and what copies its script's output. Sets QEMU_PID and TAILS.
+machine_start() {
         : >"$RUN_DIR/stdout"
         : >"$RUN_DIR/stderr"
         : >"$RUN_DIR/status"
@@ -75,9 +73,27 @@ machine_run() {
         setpriv --pdeathsig KILL "${MACHINE[@]}" -serial "file:$RUN_DIR/console.log" >"$RUN_DIR/qemu.log" 2>&1 </dev/null &
         QEMU_PID=$!
         tail -c +1 -s 0.1 -f --pid=$QEMU_PID "$RUN_DIR/stdout" &
-        tails+=($!)
+        TAILS=($!)
         tail -c +1 -s 0.1 -f --pid=$QEMU_PID "$RUN_DIR/stderr" >&2 &
-        tails+=($!)
+        TAILS+=($!)
+}
+
+# machine_restart: after a machine that went down before its script began. An emulated processor loses a race with the
+# kernel's patching of its own code now and then; a kernel that cannot boot fails each time.
+machine_restart() {
+        machine_stop
+        wait "${TAILS[@]}" 2>/dev/null || true
+        progress "the machine did not come up, trying again: $(machine_death)"
+        cp "$RUN_DIR/console.log" "$RUN_DIR/console.$1.log"
+        machine_start
+}
+
+# machine_run TIMEOUT: runs MACHINE, copies what its script prints, and sets REPLY to the script's status. Where there is
+# none, says why and exits.
+machine_run() {
+        local timeout=$1 pause lines=() started=$SECONDS last status out=0 err=0 reason= try=1
+        KEEP_RUN=yes
+        machine_start
 
         # Reading from a pipe that nobody writes to is a pause without a process.
         exec {pause}<> <(:)
@@ -95,6 +111,13 @@ machine_run() {
                         ;;
                 esac
                 if ! kill -0 "$QEMU_PID" 2>/dev/null; then
+                        mapfile -t lines <"$RUN_DIR/status"
+                        if [[ ${#lines[@]} -eq 0 && $try -lt 3 ]]; then
+                                machine_restart $((try++))
+                                started=$SECONDS
+                                continue
+                        fi
+                        [[ ${lines[*]: -1} != exit\ *\ *\ * ]] || continue
                         reason=$(machine_death)
                         break
                 elif [[ ${#lines[@]} -eq 0 && $((SECONDS - started)) -ge $BOOT_TIMEOUT ]]; then
@@ -113,7 +136,7 @@ machine_run() {
         done
         exec {pause}>&-
         machine_stop
-        wait "${tails[@]}" 2>/dev/null || true
+        wait "${TAILS[@]}" 2>/dev/null || true
         [[ -z $reason ]] || die "$reason (console: $RUN_DIR/console.log)"
         KEEP_RUN=no
         REPLY=$status
