@@ -91,7 +91,7 @@ machine_restart() {
 # machine_run TIMEOUT: runs MACHINE, copies what its script prints, and sets REPLY to the script's status. Where there is
 # none, says why and exits.
 machine_run() {
-        local timeout=$1 pause lines=() started=$SECONDS last status out=0 err=0 reason= try=1
+        local timeout=$1 pause lines=() started=$SECONDS last status out=0 err=0 reason='' try=1
         KEEP_RUN=yes
         machine_start
 
