@@ -107,12 +107,17 @@ static void on_scanned(void *userdata) {
                    "the list of heaps");
 }
 
-static int vl_method_list_heaps(sd_varlink *varlink, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
+/* For methods without parameters. Returns 0, or what a method that has answered returns. */
+static int dispatch_nothing(sd_varlink *varlink, sd_json_variant *parameters) {
         static const sd_json_dispatch_field table[] = { {} };
-        Link *link = userdata;
-        int r;
 
-        r = sd_varlink_dispatch(varlink, parameters, table, NULL);
+        return sd_varlink_dispatch(varlink, parameters, table, NULL);
+}
+
+static int vl_method_list_heaps(sd_varlink *varlink, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
+        Link *link = userdata;
+
+        int r = dispatch_nothing(varlink, parameters);
         if (r != 0)
                 return r;
         if (flags & SD_VARLINK_METHOD_ONEWAY)
@@ -149,11 +154,9 @@ static void on_usage_counted(void *userdata) {
 }
 
 static int vl_method_get_usage(sd_varlink *varlink, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
-        static const sd_json_dispatch_field table[] = { {} };
         Link *link = userdata;
-        int r;
 
-        r = sd_varlink_dispatch(varlink, parameters, table, NULL);
+        int r = dispatch_nothing(varlink, parameters);
         if (r != 0)
                 return r;
         if (flags & SD_VARLINK_METHOD_ONEWAY)
@@ -171,11 +174,9 @@ static void on_clients_counted(void *userdata) {
 }
 
 static int vl_method_list_clients(sd_varlink *varlink, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
-        static const sd_json_dispatch_field table[] = { {} };
         Link *link = userdata;
-        int r;
 
-        r = sd_varlink_dispatch(varlink, parameters, table, NULL);
+        int r = dispatch_nothing(varlink, parameters);
         if (r != 0)
                 return r;
         if (link->connection.peer->uid != 0)
