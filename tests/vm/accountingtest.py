@@ -56,6 +56,7 @@ class AccountingTest(DaemonTest):
         self.assertIsNone(reply.error, reply)
         self.assertEqual(len(reply.fds), parameters.get("count", 1))
         for fd in reply.fds:
+            os.set_inheritable(fd, False)  # Python 3.13's recv_fds() forgets its flags
             self.addCleanup(close_if_same, fd, os.fstat(fd).st_ino)
         return reply.fds
 

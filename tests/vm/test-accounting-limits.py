@@ -169,7 +169,7 @@ class Machine(AccountingTest):
 
 
 class Memory(AccountingTest):
-    CONFIG = "".join(f"{key}=infinity\n" for key in ("[Limits]\nClientBytesMax", "UserBytesMax", "SystemBytesMax")) + "KeepAvailable=90%\n"
+    CONFIG = "[Limits]\nClientBytesMax=infinity\nUserBytesMax=infinity\nSystemBytesMax=infinity\nKeepAvailable=90%\n"
 
     def test_of_the_machine(self):
         """Without any other limit: what must remain available does, whatever the size."""
