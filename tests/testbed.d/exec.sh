@@ -68,6 +68,8 @@ run_setup() {
         host_prepare
         project_overlay "$2" "$1"
         OVERLAY=$REPLY
+        qemu_tree
+        QEMU_TREE=$REPLY
 }
 
 # run_boot FILE…: prepares the folder of a machine with the FILEs, the first of them its script.

@@ -5,7 +5,6 @@
 
 # Command and package, one pair a line.
 readonly HOST_NEEDS='
-qemu-system-x86_64 qemu-system-x86
 mmdebstrap mmdebstrap
 cpio cpio
 zstd zstd

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# The two Debian trees: one to build in, and one that becomes the machine's file system.
+# The Debian trees: one to build in, one that becomes the machine's file system, and one with the machine.
 
 readonly SUITE=trixie
 
@@ -29,6 +29,18 @@ build_tree() {
 run_tree() {
         cache_make run-tree "$(hash_text 1 "$RUN_PACKAGES" "$(declare -f run_tree_make run_tree_configure \
                 tree_bootstrap)" "$(cat "$TESTBED_DIR"/guest/*)")" "the run tree (Debian $SUITE)" run_tree_make
+}
+
+# qemu_tree: sets REPLY to a tree with QEMU, the same on every host. Debian 12's own (7.2) is not good enough: emulating
+# two processors it can run code that the kernel has just patched as it was before, which is an 'Oops: int3'.
+qemu_tree() {
+        cache_make qemu-tree "$(hash_text 1 "$(declare -f qemu_tree_make tree_bootstrap)")" "QEMU (Debian $SUITE)" \
+                qemu_tree_make
+}
+
+qemu_tree_make() {
+        tree_bootstrap "$1/tree" --variant=extract --include=qemu-system-x86,seabios \
+                --dpkgopt='path-exclude=/usr/share/doc/*'
 }
 
 # tree_bootstrap DIR MMDEBSTRAP-OPTION…: makes a tree of SUITE and its backports out of the machine's own archive.
