@@ -113,9 +113,9 @@ class Permissions(AccountingTest):
 
 
 class Reload(AccountingTest):
-    def tearDown(self):
-        super().tearDown()
-        reload("")
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(reload, "")
 
     def test_limits_while_buffers_live(self):
         connection = self.client(self.cgroup(SCOPE))
