@@ -22,7 +22,8 @@ image_path() {
 
 # image_run_files DIR SCRIPT FILE…: what one run adds, of RUN_ADD and RUN_ENABLE too (exec.sh), under DIR.
 image_run_files() {
-        local dir=$1 add src dst
+        local dir=$1 add src dst release
+        release=$(<"$KERNEL/release")
         shift
         mkdir -p "$dir"
         chmod 0755 "$dir"
@@ -37,6 +38,9 @@ image_run_files() {
                         cp -L --preserve=mode,timestamps "$src" "$dst"
                 fi
         done
+        if [[ -d $dir/usr/lib/modules/$release ]]; then
+                image_depmod "$RUN_TREE" "$release" "$dir" "$KERNEL/modules" "$OVERLAY/root"
+        fi
         if [[ $# -gt 0 ]]; then
                 mkdir -p "$dir/testbed" "$dir/etc/testbed"
                 cp -rL --preserve=mode,timestamps "$@" "$dir/testbed/"
@@ -45,6 +49,21 @@ image_run_files() {
         if [[ ${#RUN_ENABLE[@]} -gt 0 ]]; then
                 image_enable "$dir" "${RUN_ENABLE[@]}"
         fi
+}
+
+# image_depmod RUN-TREE RELEASE LAYER BELOW…: puts into LAYER, which brings modules, the lists of these and of those in
+# the layers BELOW.
+image_depmod() {
+        local run_tree=$1 release=$2 layer=$3 part merged=$3.merged
+        shift 3
+        for part in "$@" "$layer"; do
+                [[ -d $part/usr/lib/modules/$release ]] || continue
+                mkdir -p "$merged/usr/lib/modules/$release"
+                cp -aT "$part/usr/lib/modules/$release" "$merged/usr/lib/modules/$release"
+        done
+        depmod_in "$run_tree" "$merged" "$release"
+        cp "$merged/usr/lib/modules/$release"/modules.* "$layer/usr/lib/modules/$release/"
+        rm -rf "$merged"
 }
 
 # image_enable DIR UNIT…: makes the links that 'systemctl enable UNIT' makes, in DIR, out of the units of the run tree,

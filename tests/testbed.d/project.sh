@@ -135,6 +135,9 @@ project_overlay() {
         modules=$REPLY
         cache_make overlay "$kind-$name-$(hash_text 1 "$BUILD" "$modules" "$KERNEL" "$RUN_TREE")" \
                 "the machine's files ($kind, $name)" project_overlay_make "$BUILD" "$modules" "$KERNEL" "$RUN_TREE"
+        cache_prune build-tree 2
+        cache_prune run-tree 2
+        cache_prune kernel 12
         cache_prune source 10
         cache_prune build 10
         cache_prune modules 10
@@ -147,7 +150,7 @@ project_overlay_make() {
         cp -aT "$build/root" "$root"
         cp -aT "$modules/root" "$root"
         if [[ -d $root/usr/lib/modules ]]; then
-                overlay_depmod "$dir" "$kernel" "$run_tree" "$release"
+                image_depmod "$run_tree" "$release" "$root" "$kernel/modules"
         fi
         if compgen -G "$modules/test/*.ko" >/dev/null; then
                 mkdir -p "$root/usr/lib/dmaheapd/test-modules"
@@ -155,16 +158,6 @@ project_overlay_make() {
         fi
         overlay_accounts "$root" "$run_tree"
         make_cpio "$root" "$dir/overlay.cpio"
-}
-
-# overlay_depmod DIR KERNEL RUN-TREE RELEASE: brings the lists of modules of DIR/root up to date.
-overlay_depmod() {
-        local dir=$1 kernel=$2 run_tree=$3 release=$4
-        cp -aT "$kernel/modules" "$dir/merged"
-        cp -aT "$dir/root/usr/lib/modules" "$dir/merged/usr/lib/modules"
-        depmod_in "$run_tree" "$dir/merged" "$release"
-        cp "$dir/merged/usr/lib/modules/$release"/modules.* "$dir/root/usr/lib/modules/$release/"
-        rm -rf "$dir/merged"
 }
 
 # overlay_accounts ROOT RUN-TREE: the users and groups of the project's sysusers.d, and the members of its group. While

@@ -154,7 +154,7 @@ work_folder() {
         WORK=$(mktemp -d /tmp/testbed-XXXXXX)
         trap 'jobs -p | xargs -r kill 2>/dev/null || true; wait; rm -rf "$WORK"' EXIT
         trap 'exit 130' INT
-        trap 'exit 143' TERM HUP
+        trap 'echo "testbed: told to end by a signal" >&2; exit 143' TERM HUP
 }
 
 # report_suite LABEL STATUS SECONDS STDOUT STDERR: counts and tells what a suite's machine has said: a plan '1..N', 'ok'
