@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock append="cma=64M" files=daemontest.py,accountingtest.py
+# testbed: kernel=stock append="cma=64M dma_heap.mem_accounting=1" files=daemontest.py,accountingtest.py
 """MemoryMax= and MemoryHigh= of a unit and of the slices above it bound its buffers, whoever charges them; nobody is killed."""
 
 import os
