@@ -69,7 +69,6 @@ run_setup() {
         project_overlay "$2" "$1"
         OVERLAY=$REPLY
         qemu_tree
-        QEMU_TREE=$REPLY
 }
 
 # run_boot FILE…: prepares the folder of a machine with the FILEs, the first of them its script.

@@ -39,6 +39,7 @@ image_run_files() {
                 fi
         done
         if [[ -d $dir/usr/lib/modules/$release ]]; then
+                # shellcheck disable=SC2153 # set by project_overlay
                 image_depmod "$RUN_TREE" "$release" "$dir" "$KERNEL/modules" "$OVERLAY/root"
         fi
         if [[ $# -gt 0 ]]; then

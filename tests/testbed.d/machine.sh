@@ -52,8 +52,10 @@ machine_processor() {
 
 # machine_command KERNEL MEMORY APPEND: sets MACHINE to QEMU's command line, for the initramfs RUN_DIR/initrd.
 machine_command() {
-        local port usr=$QEMU_TREE/tree/usr
+        local port usr
         machine_processor
+        qemu_tree
+        usr=$REPLY/tree/usr
         # A program of another Debian, so with that one's loader, libraries and data.
         MACHINE=("$usr/lib64/ld-linux-x86-64.so.2" --library-path "$usr/lib/x86_64-linux-gnu"
                 "$usr/bin/qemu-system-x86_64" -L "$usr/share/qemu" -L "$usr/share/seabios"
