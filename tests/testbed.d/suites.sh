@@ -131,7 +131,10 @@ job_exec() {
         shift
         for try in 1 2; do
                 status=0
-                "$PROJECT_DIR/tests/testbed" exec "$@" >"$base.out" 2>"$base.err" || status=$?
+                "$PROJECT_DIR/tests/testbed" exec "$@" >"$base.out" 2>"$base.err" &
+                # shellcheck disable=SC2064 # this one
+                trap "kill $! 2>/dev/null; exit 143" TERM
+                wait $! || status=$?
                 [[ $status -eq $EXIT_TESTBED && $try -eq 1 ]] || break
                 console=$(sed -n 's/.*(console: \(.*\))$/\1/p' "$base.err" | tail -n 1)
                 grep -aqs 'Oops: int3' "$console" || break
