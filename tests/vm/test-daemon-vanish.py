@@ -40,7 +40,7 @@ class Vanish(DaemonTest):
             "daemon's fds": vmtest.n_fds(self.pid),
             "spawner's fds": vmtest.n_fds(self.spawner),
             "daemon's children": children(self.pid),
-            "workers": worker_pids(),
+            "workers": children(self.spawner),
             "buffers": vmtest.live_buffers(),
         }
 
@@ -59,7 +59,7 @@ class Vanish(DaemonTest):
     def quiet_state(self):
         """The state after a first client of each heap, when what is done once has been done."""
         vanish(4)
-        vmtest.wait_until(lambda: not worker_pids() and children(self.pid) == [self.spawner], DEADLINE, "all is quiet")
+        vmtest.wait_until(lambda: not children(self.spawner) and children(self.pid) == [self.spawner], DEADLINE, "all is quiet")
         vmtest.wait_until(lambda: not self.state()["buffers"], DEADLINE, "no buffers")
         return self.state()
 
@@ -81,7 +81,7 @@ class Vanish(DaemonTest):
         with vmtest.Varlink() as connection:
             for n in range(200):
                 self.use(connection, count=1 + n % 5)
-                for worker in worker_pids():
+                for worker in children(self.spawner):
                     with contextlib.suppress(FileNotFoundError):  # it ends when it had nothing to do for a second
                         n_fds.append(vmtest.n_fds(worker))
         # Its socket, and what it has not yet closed of this call: a device and five buffers.
