@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
 /* A duplicate of the connection's descriptor is polled edge-triggered and with a higher priority than sd-varlink's own source,
- * so that each arrival is seen, by peeking, before sd-varlink reads it. Only the last byte matters: NUL ends a message. */
+ * so that each arrival is seen, by peeking, before sd-varlink reads it. Only the last byte matters: NUL ends a message.
+ *
+ * sd-varlink reads on in the turn of the loop in which it has answered. What comes just then is not seen: a part of a message
+ * that is sent on the heels of a reply, and nothing more, counts as idle. It costs a connection of those a user may have. */
 
 #include <fcntl.h>
 #include <sys/epoll.h>

@@ -3,8 +3,11 @@
 # testbed: kernel=stock append="cma=64M" build=release,sanitize files=daemontest.py
 """What clients should not send. Each gets its error or is cut off; the daemon lives on, and others are served."""
 
+import fcntl
 import json
 import select
+import struct
+import termios
 import time
 
 import vmtest
@@ -165,8 +168,11 @@ class Slow(BadInput):
             self.addCleanup(connection.close)
         for name in ("idle", "half later"):
             self.assertIsNone(connections[name].call("ListHeaps").error)
-        for name in ("half", "half later"):
-            connections[name].send_raw(call[:20])
+        connections["half"].send_raw(call[:20])
+        # Not on the heels of a reply: what the daemon reads in the turn in which it answers, its watch does not see.
+        connections["half later"].send_raw(call[:10])
+        vmtest.wait_until(lambda: unread(connections["half later"].socket) == 0, DEADLINE, "the first part is read")
+        connections["half later"].send_raw(call[10:20])
         self.assert_others_served()
 
         ended, sent = {}, 0
@@ -190,6 +196,11 @@ class Slow(BadInput):
         # One that is merely idle stays.
         self.assertNotIn("idle", ended)
         self.assert_served(connections["idle"].call("Allocate", {"size": PAGE}))
+
+
+def unread(sock):
+    """How much of what was sent the peer has not read yet."""
+    return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
 
 
 def receive(sock):

@@ -39,11 +39,11 @@ class Unloading(heaps.HeapTest):
         names = ["cma_heap", "heap_buffer"] + ([] if built_in() else ["system_heap"])
         if heaps.core_is_ours():
             names.append("dma_heap")
+        # Not with -f: a kernel that allows it (Debian's does) takes a module away whatever becomes of it.
         for name in names:
-            for options in ([], ["-f"]):
-                with self.subTest(module=name, options=options):
-                    self.assertNotEqual(vmtest.run("rmmod", *options, name, check=False).returncode, 0)
-                    self.assertTrue(vmtest.module_loaded(name))
+            with self.subTest(module=name):
+                self.assertNotEqual(vmtest.run("rmmod", name, check=False).returncode, 0)
+                self.assertTrue(vmtest.module_loaded(name))
         os.close(self.allocate(CMA, PAGE))
 
     def test_regions_go_and_come(self):
