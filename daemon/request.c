@@ -9,6 +9,7 @@
 
 #include "fd-util.h"
 #include "heap-choice.h"
+#include "heap-udmabuf.h"
 #include "log.h"
 #include "request.h"
 
@@ -249,6 +250,26 @@ static void on_allocated(WorkerResult *result, void *userdata) {
         }
 }
 
+/* Whether udmabuf can do what is asked for. Returns true if so; else the request is on its way elsewhere. */
+static bool request_suits_udmabuf(AllocateRequest *request) {
+        char reason[UDMABUF_REASON_LENGTH];
+
+        if (request->read_only) {
+                if (request->heap)
+                        request_fail_parameter(request, "access");
+                else
+                        heap_choice_reject(request->choice, "udmabuf's buffers cannot be read-only");
+                return false;
+        }
+
+        if (heap_udmabuf_refuses("/sys", request->size, reason)) {
+                heap_choice_reject(request->choice, reason);
+                return false;
+        }
+
+        return true;
+}
+
 /* The heap is there. */
 static void request_allocate(AllocateRequest *request) {
         Manager *manager = request->manager;
@@ -256,13 +277,8 @@ static void request_allocate(AllocateRequest *request) {
         bool udmabuf = streq(heap, HEAP_UDMABUF);
         char path[128];
 
-        if (udmabuf && request->read_only) {
-                if (request->heap)
-                        request_fail_parameter(request, "access");
-                else
-                        heap_choice_reject(request->choice, "udmabuf's buffers cannot be read-only");
+        if (udmabuf && !request_suits_udmabuf(request))
                 return;
-        }
 
         uint64_t bound = heap_bound(manager, heap);
         if (bound > 0 && request->size > bound) {
