@@ -258,9 +258,13 @@ void heap_registry_regions_begin(HeapRegistry *registry) {
 int heap_registry_add_region(HeapRegistry *registry, const char *name, uint64_t size, bool is_default) {
         for (Region *region = registry->regions; region; region = region->next)
                 if (streq(region->name, name)) {
+                        bool changed = (size > 0 && size != region->size) || (is_default && !region->is_default);
+
                         region->present = true;
                         region->size = size > 0 ? size : region->size;
                         region->is_default = region->is_default || is_default;
+                        if (changed)
+                                heap_registry_changed(registry);
                         return 0;
                 }
 
@@ -300,18 +304,46 @@ void heap_registry_regions_end(HeapRegistry *registry) {
                 heap_registry_changed(registry);
 }
 
-const Region *heap_registry_region_of(const HeapRegistry *registry, const char *heap_name) {
-        bool is_default_name = streq(heap_name, HEAP_DEFAULT_CMA_REGION);
+/* Whether this is the name of a region's heap on some board. */
+static bool names_a_region(const HeapRegistry *registry, const char *heap_name) {
+        for (const Role *role = registry->roles; role; role = role->next)
+                if (role->other_regions && strv_contains(role->heaps, heap_name))
+                        return true;
+        return false;
+}
 
-        for (const Region *region = registry->regions; region; region = region->next)
-                if (streq(region->name, heap_name) || (is_default_name && region->is_default))
-                        return region;
+/* A kernel without our cma_region bus does not say which region is the default one. Where there is only one, it is; else it
+ * is the one that has a name which the default one has on some board, if there is one such. */
+static const Region *guess_default_region(const HeapRegistry *registry) {
+        const Region *found = NULL;
 
-        /* A kernel without our cma_region bus does not say which region is the default one; where there is only one, it is. */
-        if (is_default_name && registry->regions && !registry->regions->next)
+        if (registry->regions && !registry->regions->next)
                 return registry->regions;
 
-        return NULL;
+        for (const Region *region = registry->regions; region; region = region->next)
+                if (names_a_region(registry, region->name)) {
+                        if (found)
+                                return NULL;
+                        found = region;
+                }
+
+        return found;
+}
+
+static const Region *default_region(const HeapRegistry *registry) {
+        for (const Region *region = registry->regions; region; region = region->next)
+                if (region->is_default)
+                        return region;
+
+        return guess_default_region(registry);
+}
+
+const Region *heap_registry_region_of(const HeapRegistry *registry, const char *heap_name) {
+        for (const Region *region = registry->regions; region; region = region->next)
+                if (streq(region->name, heap_name))
+                        return region;
+
+        return streq(heap_name, HEAP_DEFAULT_CMA_REGION) ? default_region(registry) : NULL;
 }
 
 const char *heap_registry_heap_of(const HeapRegistry *registry, const Region *region) {
@@ -337,14 +369,6 @@ static bool entry_matches(const char *entry, const char *heap_name) {
                 return strncmp(entry, heap_name, n - 1) == 0;
 
         return streq(entry, heap_name);
-}
-
-/* Whether this is the name of a region's heap on some board. */
-static bool names_a_region(const HeapRegistry *registry, const char *heap_name) {
-        for (const Role *role = registry->roles; role; role = role->next)
-                if (role->other_regions && strv_contains(role->heaps, heap_name))
-                        return true;
-        return false;
 }
 
 bool heap_registry_shows(const HeapRegistry *registry, const Heap *heap) {
