@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+
+#include "heap-udmabuf.h"
+#include "heap.h"
+#include "unit.h"
+
+#define MIB (UINT64_C(1024) * 1024)
+
+static const char *const contiguous[] = { "default_cma_region", "linux,cma", "reserved", "default-pool", NULL };
+static const char *const protected_heaps[] = { "protected*", "restricted*", NULL };
+
+static unsigned n_changes;
+
+static void on_changed(void *userdata) {
+        (void) userdata;
+        n_changes++;
+}
+
+static int setup(void **state) {
+        HeapRegistry *registry = malloc(sizeof(HeapRegistry));
+
+        assert_non_null(registry);
+        heap_registry_init(registry, on_changed, NULL);
+        assert_int_equal(heap_registry_add_role(registry, "contiguous", (char *const *) contiguous, true), 0);
+        assert_int_equal(heap_registry_add_role(registry, "protected", (char *const *) protected_heaps, false), 0);
+        n_changes = 0;
+        *state = registry;
+        return 0;
+}
+
+static int teardown(void **state) {
+        heap_registry_done(*state);
+        free(*state);
+        return 0;
+}
+
+/* One enumeration that finds these regions; the default one, if it is known, begins with a star. */
+static void regions_are(HeapRegistry *registry, const char *const *names) {
+        heap_registry_regions_begin(registry);
+        for (; *names; names++) {
+                bool is_default = **names == '*';
+
+                assert_int_equal(heap_registry_add_region(registry, *names + is_default, 64 * MIB, is_default), 0);
+        }
+        heap_registry_regions_end(registry);
+}
+#define REGIONS(...) ((const char *const[]) { __VA_ARGS__, NULL })
+
+static const char *region_of(const HeapRegistry *registry, const char *heap) {
+        const Region *region = heap_registry_region_of(registry, heap);
+
+        return region ? region->name : "none";
+}
+
+static void declare(HeapRegistry *registry, const char *heap, const char *module, bool installed) {
+        heap_registry_scan_begin(registry);
+        assert_int_equal(heap_registry_declare(registry, heap, module, installed), 0);
+        heap_registry_scan_end(registry);
+}
+
+/* Which region is behind default_cma_region, when somebody says so and when nobody does. */
+static void test_default_region(void **state) {
+        HeapRegistry *registry = *state;
+
+        assert_string_equal(region_of(registry, HEAP_DEFAULT_CMA_REGION), "none");
+
+        regions_are(registry, REGIONS("whatever"));
+        assert_string_equal(region_of(registry, HEAP_DEFAULT_CMA_REGION), "whatever");
+
+        regions_are(registry, REGIONS("camera", "linux,cma", "npu"));
+        assert_string_equal(region_of(registry, HEAP_DEFAULT_CMA_REGION), "linux,cma");
+
+        regions_are(registry, REGIONS("camera", "linux,cma", "reserved"));
+        assert_string_equal(region_of(registry, HEAP_DEFAULT_CMA_REGION), "none");
+
+        regions_are(registry, REGIONS("camera", "npu"));
+        assert_string_equal(region_of(registry, HEAP_DEFAULT_CMA_REGION), "none");
+
+        regions_are(registry, REGIONS("*camera", "reserved"));
+        assert_string_equal(region_of(registry, HEAP_DEFAULT_CMA_REGION), "camera");
+
+        /* An area may have that very name. */
+        regions_are(registry, REGIONS("default_cma_region", "reserved"));
+        assert_string_equal(region_of(registry, HEAP_DEFAULT_CMA_REGION), "default_cma_region");
+}
+
+static void test_two_names_of_one_region(void **state) {
+        HeapRegistry *registry = *state;
+
+        regions_are(registry, REGIONS("*reserved", "camera"));
+        assert_ptr_equal(heap_registry_region_of(registry, HEAP_DEFAULT_CMA_REGION), heap_registry_region_of(registry, "reserved"));
+        assert_ptr_not_equal(heap_registry_region_of(registry, "camera"), heap_registry_region_of(registry, "reserved"));
+        assert_null(heap_registry_region_of(registry, "system"));
+
+        const Region *reserved = heap_registry_region_of(registry, "reserved"), *camera = heap_registry_region_of(registry, "camera");
+        assert_string_equal(heap_registry_heap_of(registry, reserved), HEAP_DEFAULT_CMA_REGION);
+        assert_string_equal(heap_registry_heap_of(registry, camera), "camera");
+
+        /* Either name serves it. */
+        assert_int_equal(heap_registry_appeared(registry, "reserved"), 0);
+        assert_true(heap_registry_is_served(registry, reserved));
+        assert_false(heap_registry_is_served(registry, camera));
+}
+
+static void test_regions_change(void **state) {
+        HeapRegistry *registry = *state;
+
+        regions_are(registry, REGIONS("reserved", "camera"));
+        assert_int_equal(n_changes, 2);
+
+        regions_are(registry, REGIONS("reserved", "camera"));
+        assert_int_equal(n_changes, 2);
+
+        regions_are(registry, REGIONS("reserved", "*camera"));
+        assert_int_equal(n_changes, 3);
+
+        /* What is not said any more stays true. */
+        regions_are(registry, REGIONS("reserved", "camera"));
+        assert_int_equal(n_changes, 3);
+        assert_string_equal(region_of(registry, HEAP_DEFAULT_CMA_REGION), "camera");
+
+        heap_registry_regions_begin(registry);
+        assert_int_equal(heap_registry_add_region(registry, "reserved", 32 * MIB, false), 0);
+        assert_int_equal(heap_registry_add_region(registry, "camera", 0, false), 0);
+        heap_registry_regions_end(registry);
+        assert_int_equal(n_changes, 4);
+        assert_int_equal(heap_registry_region_of(registry, "reserved")->size, 32 * MIB);
+        assert_int_equal(heap_registry_region_of(registry, "camera")->size, 64 * MIB);
+
+        regions_are(registry, REGIONS("camera"));
+        assert_int_equal(n_changes, 5);
+        assert_string_equal(region_of(registry, "reserved"), "none");
+}
+
+static void test_states(void **state) {
+        HeapRegistry *registry = *state;
+
+        declare(registry, "protected,a", "a_heap", false);
+        Heap *heap = heap_registry_find(registry, "protected,a");
+        assert_non_null(heap);
+        assert_false(heap_registry_shows(registry, heap));
+
+        declare(registry, "protected,a", "a_heap", true);
+        assert_int_equal(heap->state, HEAP_LOADABLE);
+        assert_true(heap_registry_shows(registry, heap));
+        assert_string_equal(heap->module, "a_heap");
+
+        assert_int_equal(heap_registry_failed(registry, "protected,a", "a_heap", "because", 7), 0);
+        unsigned before = n_changes;
+        assert_int_equal(heap_registry_failed(registry, "protected,a", "a_heap", "because", 8), 0);
+        assert_int_equal(n_changes, before);
+        assert_int_equal(heap->failed_at, 8);
+
+        /* A scan that sees the module again does not know whether the cause has gone. */
+        declare(registry, "protected,a", "a_heap", true);
+        assert_int_equal(heap->state, HEAP_FAILED);
+        assert_string_equal(heap->reason, "because");
+
+        assert_int_equal(heap_registry_appeared(registry, "protected,a"), 0);
+        assert_int_equal(heap->state, HEAP_READY);
+        assert_null(heap->reason);
+
+        heap_registry_vanished(registry, "protected,a");
+        assert_int_equal(heap->state, HEAP_LOADABLE);
+}
+
+/* modprobe.d declares cma_heap under every name that a board may give the default region. */
+static void test_names_of_other_boards(void **state) {
+        HeapRegistry *registry = *state;
+
+        registry->regions_known = true;
+        regions_are(registry, REGIONS("reserved"));
+        heap_registry_scan_begin(registry);
+        for (size_t i = 0; contiguous[i]; i++)
+                assert_int_equal(heap_registry_declare(registry, contiguous[i], "cma_heap", true), 0);
+        heap_registry_scan_end(registry);
+
+        assert_true(heap_registry_shows(registry, heap_registry_find(registry, "reserved")));
+        assert_true(heap_registry_shows(registry, heap_registry_find(registry, "default_cma_region")));
+        assert_false(heap_registry_shows(registry, heap_registry_find(registry, "linux,cma")));
+
+        /* Where the kernel does not tell of regions, any may be the right one. */
+        registry->regions_known = false;
+        assert_true(heap_registry_shows(registry, heap_registry_find(registry, "linux,cma")));
+}
+
+static void assert_candidates(HeapRegistry *registry, const char *role, const char *const *expected) {
+        _cleanup_(strv_freep) char **names = NULL;
+        size_t n = 0;
+
+        assert_int_equal(heap_registry_candidates(registry, role, &names), 0);
+        for (; expected[n]; n++)
+                assert_string_equal(names[n] ? names[n] : "end", expected[n]);
+        assert_null(names[n]);
+}
+
+static void test_candidates(void **state) {
+        HeapRegistry *registry = *state;
+        char **names = NULL;
+
+        assert_int_equal(heap_registry_candidates(registry, "contiguous", &names), -ENOENT);
+        assert_int_equal(heap_registry_candidates(registry, "nonsense", &names), -ENOENT);
+
+        regions_are(registry, REGIONS("*reserved", "camera", "npu"));
+        declare(registry, "reserved", "cma_heap", true);
+        declare(registry, "camera", "camera_heap", true);
+        assert_int_equal(heap_registry_appeared(registry, "npu"), 0);
+        assert_int_equal(heap_registry_appeared(registry, "system"), 0);
+        assert_int_equal(heap_registry_appeared(registry, "restricted-b"), 0);
+        assert_int_equal(heap_registry_appeared(registry, "protected-c"), 0);
+        assert_int_equal(heap_registry_appeared(registry, "unprotected"), 0);
+
+        /* What is ready comes first, then the role's order, then every other region's heap. */
+        assert_candidates(registry, "contiguous", REGIONS("npu", "reserved", "camera"));
+        assert_candidates(registry, "protected", REGIONS("protected-c", "restricted-b"));
+}
+
+static void test_udmabuf_limit(void **state) {
+        _cleanup_(directory_removep) char *sysfs = directory_new();
+        char reason[UDMABUF_REASON_LENGTH] = "untouched";
+        (void) state;
+
+        assert_false(heap_udmabuf_refuses(sysfs, UINT64_MAX, reason));
+
+        file_print(sysfs, "module/udmabuf/parameters/size_limit_mb", "64\n");
+        assert_false(heap_udmabuf_refuses(sysfs, 64 * MIB, reason));
+        assert_string_equal(reason, "untouched");
+        assert_true(heap_udmabuf_refuses(sysfs, 64 * MIB + 1, reason));
+        assert_non_null(strstr(reason, "at most 64 MiB"));
+        assert_non_null(strstr(reason, "udmabuf.size_limit_mb"));
+
+        file_print(sysfs, "module/udmabuf/parameters/size_limit_mb", "0\n");
+        assert_true(heap_udmabuf_refuses(sysfs, 4096, reason));
+
+        file_print(sysfs, "module/udmabuf/parameters/size_limit_mb", "2147483647\n");
+        assert_false(heap_udmabuf_refuses(sysfs, UINT64_C(1) << 47, reason));
+
+        /* The kernel takes a negative one for boundless, and so do we what makes no sense. */
+        file_print(sysfs, "module/udmabuf/parameters/size_limit_mb", "-1\n");
+        assert_false(heap_udmabuf_refuses(sysfs, UINT64_C(1) << 47, reason));
+        file_print(sysfs, "module/udmabuf/parameters/size_limit_mb", "17592186044416\n");
+        assert_false(heap_udmabuf_refuses(sysfs, UINT64_C(1) << 47, reason));
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(test_default_region, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_two_names_of_one_region, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_regions_change, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_states, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_names_of_other_boards, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_candidates, setup, teardown),
+                cmocka_unit_test(test_udmabuf_limit),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
