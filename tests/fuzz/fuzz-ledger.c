@@ -3,8 +3,8 @@
 /* A ledger of any contents: opened, used, opened again.
  *
  * No fuzzer guesses checksums, so by the first byte the rest is either the file as it is, or slots that are given the right
- * checksum and put behind the header of a new ledger; 256 bytes of input make one slot, with the end of its strings left
- * empty, so that a small input can be several records. */
+ * checksum and put behind the header of a new ledger; 256 bytes of input make one slot, with the rest of its strings
+ * filled, so that a small input can be several records, and a wrong length finds no end. */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -38,6 +38,7 @@ static void write_slots(int dir_fd, const uint8_t *data, size_t size) {
                 LedgerFileSlot slot = {};
 
                 /* The checksum is ours; everything else up to here is the input's. */
+                memset(slot.strings, 'x', sizeof(slot.strings));
                 memcpy(&slot, data, part);
                 ledger_file_seal(&slot);
                 check(ledger_file_write_body(fd, i, &slot) >= 0);

@@ -79,6 +79,25 @@ project_build_make() {
         '
 }
 
+# project_fuzzers SOURCE: sets REPLY to a build of SOURCE's fuzzers, in build/, and N_FUZZERS to their number.
+project_fuzzers() {
+        local source=$1 tree
+        build_tree
+        tree=$REPLY
+        # shellcheck disable=SC2034 # for suites.sh
+        N_FUZZERS=$(find "$source/tests/fuzz" -name 'fuzz-*.c' | wc -l)
+        cache_make build "fuzz-$(hash_text 1 "$source" "$tree")" "the fuzzers" project_fuzzers_make "$tree" "$source"
+}
+
+project_fuzzers_make() {
+        local dir=$1 tree=$2 source=$3
+        # shellcheck disable=SC2016 # expanded by the inner shell
+        in_build_tree "$tree" "$source" "$dir" sh -euc '
+                CC=clang meson setup /work/build /src -Dfuzzers=true -Dtests=false -Dman=disabled -Dwerror=true
+                meson compile -C /work/build $(cd /src/tests/fuzz && basename -s .c fuzz-*.c)
+        '
+}
+
 # in_build_tree TREE SOURCE DIR COMMAND…: runs COMMAND in the build tree with SOURCE as /src (read-only) and DIR as
 # /work, always the same paths, so that ccache finds what it has seen.
 in_build_tree() {

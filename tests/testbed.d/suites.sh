@@ -8,7 +8,7 @@
 # That many machines at once, each of them with two processors of its own to emulate.
 MACHINES_AT_ONCE=2
 
-HOST_SUITES='shellcheck unit contract'
+HOST_SUITES='shellcheck unit fuzz contract'
 
 N_PASSED=0
 N_FAILED=0
@@ -234,6 +234,21 @@ host_unit() {
                 [[ $((passed + failed)) -gt 0 ]] || failed=1
                 report_host "unit ($kind)" "$passed" "$failed" "$out"
         done
+}
+
+# host_fuzz: the fuzzers, a test each. A crash, a leak or a hang is a failure, and its input is told.
+host_fuzz() {
+        local out=$WORK/fuzz tree passed
+        build_tree
+        tree=$REPLY
+        project_fuzzers "$SOURCE"
+        (
+                flock 9
+                in_build_tree "$tree" "$SOURCE" "$REPLY" \
+                        meson test -C /work/build --no-rebuild --suite fuzz --num-processes "$N_FUZZERS" --print-errorlogs
+        ) >"$out" 2>&1 9>"$CACHE/locks/fuzz" || true
+        passed=$(meson_count "$out" 'Ok')
+        report_host fuzz "$passed" $((N_FUZZERS - passed)) "$out"
 }
 
 # meson_count FILE WORD: prints the number behind WORD in meson's summary.
