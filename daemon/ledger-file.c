@@ -28,10 +28,6 @@ static uint64_t slot_checksum(const LedgerFileSlot *slot) {
         return checksum(&copy, sizeof(copy));
 }
 
-static uint64_t header_checksum(const LedgerFileHeader *header) {
-        return checksum(header, offsetof(LedgerFileHeader, checksum));
-}
-
 static off_t slot_offset(uint32_t index) {
         return (off_t) LEDGER_FILE_HEADER_SIZE + (off_t) index * LEDGER_FILE_SLOT_SIZE;
 }
@@ -124,6 +120,10 @@ void ledger_file_encode(const LedgerRecord *record, LedgerFileSlot *ret) {
 
 void ledger_file_seal(LedgerFileSlot *slot) {
         slot->checksum = slot_checksum(slot);
+}
+
+uint64_t ledger_file_header_checksum(const LedgerFileHeader *header) {
+        return checksum(header, offsetof(LedgerFileHeader, checksum));
 }
 
 const char *ledger_file_check(const LedgerFileSlot *slot) {
@@ -230,7 +230,7 @@ static int format(int fd, const uint8_t boot_id[static 16]) {
                 .slot_size = LEDGER_FILE_SLOT_SIZE,
         };
         memcpy(header.boot_id, boot_id, sizeof(header.boot_id));
-        header.checksum = header_checksum(&header);
+        header.checksum = ledger_file_header_checksum(&header);
 
         int r = ledger_file_grow(fd, LEDGER_FILE_STEP);
         if (r < 0)
@@ -254,7 +254,7 @@ static const char *check_header(int fd, const uint8_t boot_id[static 16], uint32
 
         if (memcmp(header.magic, LEDGER_FILE_MAGIC, sizeof(header.magic)) != 0)
                 return "it is no ledger";
-        if (header.checksum != header_checksum(&header))
+        if (header.checksum != ledger_file_header_checksum(&header))
                 return "the checksum of its header is wrong";
         if (header.version != LEDGER_FILE_VERSION || header.slot_size != LEDGER_FILE_SLOT_SIZE)
                 return "it is of another version";
@@ -324,17 +324,26 @@ int ledger_file_create(int dir_fd, const uint8_t boot_id[static 16], uint32_t *r
 }
 
 int ledger_file_set_aside(int dir_fd, const char *problem, char **ret_message) {
-        static const char bad_name[] = LEDGER_FILE_NAME ".bad";
         _cleanup_free_ char *directory = NULL;
+        char name[] = LEDGER_FILE_NAME ".bad.9";
+        int r = 0;
 
-        if (renameat(dir_fd, LEDGER_FILE_NAME, dir_fd, bad_name) < 0 &&
-            unlinkat(dir_fd, LEDGER_FILE_NAME, 0) < 0)
-                return -errno;
+        /* An older one is replaced; where something is that cannot be, such as a directory with something in it, it stays. */
+        for (unsigned i = 0; i < 10; i++) {
+                (void) snprintf(name, sizeof(name), i == 0 ? LEDGER_FILE_NAME ".bad" : LEDGER_FILE_NAME ".bad.%u", i);
+                r = renameat(dir_fd, LEDGER_FILE_NAME, dir_fd, name) < 0 ? -errno : 0;
+                if (r >= 0)
+                        break;
+        }
 
         (void) fd_get_path(dir_fd, &directory);
-        if (asprintf(ret_message, "%s/" LEDGER_FILE_NAME " is now " LEDGER_FILE_NAME ".bad: %s", directory ?: ".", problem) < 0)
+        int n = r >= 0
+                ? asprintf(ret_message, "%s/" LEDGER_FILE_NAME " is now %s: %s", directory ?: ".", name, problem)
+                : asprintf(ret_message, "%s/" LEDGER_FILE_NAME " can neither be used (%s) nor set aside (%s), so the ledger is kept in memory",
+                           directory ?: ".", problem, strerror(-r));
+        if (n < 0)
                 return -ENOMEM;
-        return 0;
+        return r >= 0;
 }
 
 void ledger_slots_set(LedgerSlots *slots, uint32_t index, bool used) {

@@ -66,8 +66,9 @@ void ledger_file_encode(const LedgerRecord *record, LedgerFileSlot *ret);
 /* Says what is wrong with a slot that is not free, or NULL. */
 const char *ledger_file_check(const LedgerFileSlot *slot);
 
-/* Gives a slot the checksum it should have; for tests and fuzzers that make their own. */
+/* Gives a slot the checksum it should have; for tests and fuzzers that make their own, as is the other. */
 void ledger_file_seal(LedgerFileSlot *slot);
+uint64_t ledger_file_header_checksum(const LedgerFileHeader *header);
 
 typedef struct LedgerFileStrings {
         char heap[LEDGER_HEAP_MAX + 1];
@@ -91,7 +92,8 @@ int ledger_file_open(
  * one without a name. */
 int ledger_file_create(int dir_fd, const uint8_t boot_id[static 16], uint32_t *ret_n_slots, int *ret_fd);
 
-/* Renames the ledger to ledger.bad, over one that may be there. ret_message: what was done and why. */
+/* Renames the ledger to ledger.bad, over one that may be there, or, if that cannot be, to the first of ledger.bad.1 to .9 that
+ * can. ret_message: what was done and why. Returns 1, or 0 if it could not be moved (a mount point, say). */
 int ledger_file_set_aside(int dir_fd, const char *problem, char **ret_message);
 
 /* Lengthens the file to n_slots, a multiple of LEDGER_FILE_STEP. Everything it will need is allocated now: later writes do not meet a full file system. */

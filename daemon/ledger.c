@@ -466,6 +466,8 @@ int ledger_open(int dir_fd, const uint8_t boot_id[static 16], Ledger **ret, char
                 r = ledger_file_set_aside(dir_fd, problem, &set_aside);
                 if (r < 0)
                         return r;
+                if (r == 0)
+                        dir_fd = -EBADF;
         }
 
         if (!ledger) {

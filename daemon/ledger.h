@@ -64,8 +64,9 @@ typedef struct Ledger Ledger;
  * dir_fd: the directory, read-write, the caller's. -EBADF makes a ledger that lives in this process only (a memfd): for when
  * the directory's file system is full. boot_id: 16 bytes of /proc/sys/kernel/random/boot_id; a ledger of another boot is as
  * bad as a damaged one, as inode numbers begin anew.
- * ret_set_aside: NULL if all is well; else why the old file is now ledger.bad (one clause that names the file, the
- * caller's to log and free): the ledger is new and empty then. Nothing of a damaged file is believed.
+ * ret_set_aside: NULL if all is well; else why the old file is now ledger.bad, or why it stays and the ledger lives in this
+ * process only (one clause that names the file, the caller's to log and free): the ledger is new and empty then. Nothing of
+ * a damaged file is believed.
  * Returns 0 or -errno, among them -ENOSPC when there is no room for a new one. */
 int ledger_open(int dir_fd, const uint8_t boot_id[static 16], Ledger **ret, char **ret_set_aside);
 

@@ -422,6 +422,15 @@ static void test_other_boot_and_version(void **state) {
 
         /* And back: ledger.bad is written over. */
         assert_set_aside(&place, "it is of another boot");
+
+        _cleanup_(place_done) Place newer = used_place();
+        _cleanup_close_ int fd = openat(newer.fd, "ledger", O_RDONLY | O_CLOEXEC);
+        LedgerFileHeader header;
+        assert_int_equal(pread(fd, &header, sizeof(header), 0), sizeof(header));
+        header.version++;
+        header.checksum = ledger_file_header_checksum(&header);
+        overwrite(&newer, 0, &header, sizeof(header));
+        assert_set_aside(&newer, "it is of another version");
 }
 
 /* Sealed with the right checksum and wrong all the same. */
@@ -495,6 +504,24 @@ static void test_not_a_file(void **state) {
                         assert_int_equal(symlinkat("/etc/passwd", place.fd, "ledger"), 0);
                 assert_set_aside(&place, "ledger.bad: ");
         }
+}
+
+/* What cannot be replaced stays, and another name is taken. */
+static void test_bad_in_the_way(void **state) {
+        _cleanup_(place_done) Place place = place_new();
+        (void) state;
+
+        assert_int_equal(mkdirat(place.fd, "ledger.bad", 0700), 0);
+        assert_int_equal(mkdirat(place.fd, "ledger.bad/full", 0700), 0);
+        assert_int_equal(mkdirat(place.fd, "ledger", 0700), 0);
+        assert_set_aside(&place, "/ledger is now ledger.bad.1: Is a directory");
+        cut(&place, 0);
+        assert_set_aside(&place, "/ledger is now ledger.bad.2: it is truncated");
+
+        assert_int_equal(unlinkat(place.fd, "ledger.bad.1", AT_REMOVEDIR), 0);
+        assert_int_equal(unlinkat(place.fd, "ledger.bad.2", 0), 0);
+        assert_int_equal(unlinkat(place.fd, "ledger.bad/full", AT_REMOVEDIR), 0);
+        assert_int_equal(unlinkat(place.fd, "ledger.bad", AT_REMOVEDIR), 0);
 }
 
 /* Errors of the file: refused, with nothing added, and the ledger goes on. */
@@ -612,6 +639,7 @@ int main(void) {
                 cmocka_unit_test(test_impossible),
                 cmocka_unit_test(test_half_written),
                 cmocka_unit_test(test_not_a_file),
+                cmocka_unit_test(test_bad_in_the_way),
                 cmocka_unit_test(test_full),
                 cmocka_unit_test(test_killed),
         };
