@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+#include <inttypes.h>
 #include <sys/epoll.h>
 
 #include "census-rounds.h"
@@ -64,6 +65,7 @@ static int on_run_over(sd_event_source *source _unused_, int fd _unused_, uint32
                 rounds->on_end(result, rounds->sequence, rounds->userdata);
 
         uint64_t duration = now_usec() - rounds_started_at(rounds->rounds);
+        log_debug("A census took %" PRIu64 " us.", duration);
         rounds_set_interval(rounds->rounds, MIN(duration * CENSUS_SHARE, CENSUS_INTERVAL_MAX_USEC));
         rounds_finished(rounds->rounds);
         return 0;
