@@ -8,26 +8,34 @@ import os
 import signal
 
 import vmtest
-from accountingload import LoadTest
-from daemontest import DEADLINE, daemon_pid, spawner_pid, worker_pids
+from accountingload import PATIENCE, LoadTest
+from daemontest import daemon_pid, spawner_pid, worker_pids
 
 
 class Crash(LoadTest):
     N_DAEMONS = 20
+    AGAIN = 2
     N_OTHERS = 10
     N_RESTARTS = 4
+    N_IDLE = 2
+
+    def rounds(self, n_rounds):
+        for n in range(n_rounds):
+            if n % 10 == 9:
+                print(f"# {self.id()}: {n + 1} of {n_rounds}", flush=True)
+            yield n
 
     def test_daemon(self):
         killed = set()
-        for n in range(self.N_DAEMONS):
+        for n in self.rounds(self.N_DAEMONS):
             self.kill_daemon(killed)
-            if n % 2:  # every other time, once more before anybody has had a look
+            if n % self.AGAIN:  # one of so many times, once more before anybody has had a look
                 self.check()
         self.assertEqual(len(killed), self.N_DAEMONS)
         self.assertGreater(self.check(), 0)
 
     def test_spawner_and_workers(self):
-        for _ in range(self.N_OTHERS):
+        for _ in self.rounds(self.N_OTHERS):
             daemon_pid()
             with contextlib.suppress(ProcessLookupError, ValueError, FileNotFoundError):
                 for pid in worker_pids()[:4]:
@@ -37,16 +45,16 @@ class Crash(LoadTest):
         self.assertEqual(vmtest.unit_property(vmtest.SERVICE, "Result"), "success")
 
     def test_restart(self):
-        for _ in range(self.N_RESTARTS):
+        for _ in self.rounds(self.N_RESTARTS):
             daemon_pid()
             vmtest.systemctl("restart", vmtest.SERVICE)
             self.check()
 
     def test_idle_exit(self):
-        for _ in range(self.N_RESTARTS // 2):
+        for _ in self.rounds(self.N_IDLE):
             daemon_pid()
             self.stop()
-            vmtest.wait_until(lambda: vmtest.unit_property(vmtest.SERVICE, "ActiveState") == "inactive", DEADLINE, "idle exit")
+            vmtest.wait_until(lambda: vmtest.unit_property(vmtest.SERVICE, "ActiveState") == "inactive", PATIENCE, "idle exit")
             self.go_on()
             self.check()
 

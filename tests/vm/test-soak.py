@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: long
 # testbed: kernel=stock append="cma=64M" timeout=7200 files=daemontest.py,accountingtest.py,accountingload.py,test-accounting-crash.py
-"""The long form of accounting-crash: 300 daemons, 50 of everything else."""
+"""The long form of accounting-crash: 300 daemons after each of which is counted, and 100 more; 50 of everything else."""
 
 import importlib
 
@@ -12,9 +12,9 @@ crash = importlib.import_module("test-accounting-crash")
 
 
 class Soak(crash.Crash):
-    N_DAEMONS = 300
-    N_OTHERS = 50
-    N_RESTARTS = 100
+    N_DAEMONS = 400
+    AGAIN = 4
+    N_OTHERS = N_RESTARTS = N_IDLE = 50
 
 
 vmtest.main()
