@@ -59,64 +59,51 @@ static int open_directory(int dir_fd, const char *path, int flags, int fd) {
         return -1;
 }
 
-static bool needs_mode(int flags) {
-        return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE;
+static mode_t mode_argument(int flags, va_list ap) {
+        return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(ap, mode_t) : 0;
 }
+
+#define MODE_ARGUMENT(flags)                                                    \
+        __extension__({                                                         \
+                va_list mode_ap_;                                               \
+                mode_t mode_;                                                   \
+                                                                                \
+                va_start(mode_ap_, flags);                                      \
+                mode_ = mode_argument(flags, mode_ap_);                         \
+                va_end(mode_ap_);                                               \
+                mode_;                                                          \
+        })
+
+/* What an open returns: real is the call of the real function, made only if the path is none of ours. */
+#define SERVE(dir_fd, path, flags, real)                                        \
+        __extension__({                                                         \
+                int serve_fd_;                                                  \
+                                                                                \
+                open_heap(dir_fd, path, flags, &serve_fd_) ?                    \
+                        serve_fd_ :                                             \
+                        open_directory(dir_fd, path, flags, real);              \
+        })
 
 #define DEFINE_OPEN(name)                                                       \
         int name(const char *path, int flags, ...) {                            \
-                mode_t mode = 0;                                                \
-                int fd;                                                         \
-                                                                                \
-                if (needs_mode(flags)) {                                        \
-                        va_list ap;                                             \
-                                                                                \
-                        va_start(ap, flags);                                    \
-                        mode = va_arg(ap, mode_t);                              \
-                        va_end(ap);                                             \
-                }                                                               \
-                if (open_heap(AT_FDCWD, path, flags, &fd))                      \
-                        return fd;                                              \
-                fd = REAL(name)(path, flags, mode);                             \
-                return open_directory(AT_FDCWD, path, flags, fd);               \
+                mode_t mode = MODE_ARGUMENT(flags);                             \
+                return SERVE(AT_FDCWD, path, flags, REAL(name)(path, flags, mode)); \
         }
 
 #define DEFINE_OPENAT(name)                                                     \
         int name(int dir_fd, const char *path, int flags, ...) {                \
-                mode_t mode = 0;                                                \
-                int fd;                                                         \
-                                                                                \
-                if (needs_mode(flags)) {                                        \
-                        va_list ap;                                             \
-                                                                                \
-                        va_start(ap, flags);                                    \
-                        mode = va_arg(ap, mode_t);                              \
-                        va_end(ap);                                             \
-                }                                                               \
-                if (open_heap(dir_fd, path, flags, &fd))                        \
-                        return fd;                                              \
-                fd = REAL(name)(dir_fd, path, flags, mode);                     \
-                return open_directory(dir_fd, path, flags, fd);                 \
+                mode_t mode = MODE_ARGUMENT(flags);                             \
+                return SERVE(dir_fd, path, flags, REAL(name)(dir_fd, path, flags, mode)); \
         }
 
 #define DEFINE_OPEN_2(name)                                                     \
         int name(const char *path, int flags) {                                 \
-                int fd;                                                         \
-                                                                                \
-                if (open_heap(AT_FDCWD, path, flags, &fd))                      \
-                        return fd;                                              \
-                fd = REAL(name)(path, flags);                                   \
-                return open_directory(AT_FDCWD, path, flags, fd);               \
+                return SERVE(AT_FDCWD, path, flags, REAL(name)(path, flags));   \
         }
 
 #define DEFINE_OPENAT_2(name)                                                   \
         int name(int dir_fd, const char *path, int flags) {                     \
-                int fd;                                                         \
-                                                                                \
-                if (open_heap(dir_fd, path, flags, &fd))                        \
-                        return fd;                                              \
-                fd = REAL(name)(dir_fd, path, flags);                           \
-                return open_directory(dir_fd, path, flags, fd);                 \
+                return SERVE(dir_fd, path, flags, REAL(name)(dir_fd, path, flags)); \
         }
 
 DEFINE_OPEN(open)

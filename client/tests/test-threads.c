@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Threads with a connection each, and with one for all: test-threads FAKE-DAEMON. Built with ThreadSanitizer too. */
 
-#include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
 
-#include "dmaheap.h"
-#include "shared/cleanup.h"
+#include "fake.h"
 
 #define N_THREADS 64
 #define N_CALLS 10
 
-static char directory[] = "/tmp/test-threads-XXXXXX", address[64];
 static unsigned failures;
 
 static void failed(const char *what, int r) {
@@ -48,7 +42,7 @@ static void *thread_main(void *shared) {
         int r;
 
         if (!shared) {
-                r = dmaheap_connection_new(address, &c);
+                r = dmaheap_connection_new(fake_address(), &c);
                 if (r < 0) {
                         failed("new", r);
                         return NULL;
@@ -75,37 +69,16 @@ static void run_threads(DmaHeapConnection *shared) {
 }
 
 int main(int argc, char *argv[]) {
-        char *fake[] = { (char *) "python3", argc > 1 ? argv[1] : NULL, address, NULL };
-        posix_spawn_file_actions_t actions;
-        DmaHeapConnection *shared = NULL;
-        int out[2];
-        pid_t pid;
-        char byte;
+        DmaHeapConnection *shared;
 
-        if (argc != 2 || !mkdtemp(directory) || pipe2(out, O_CLOEXEC) < 0)
-                return 2;
-        (void) snprintf(address, sizeof(address), "%s/socket", directory);
-        (void) posix_spawn_file_actions_init(&actions);
-        (void) posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
-        if (posix_spawnp(&pid, fake[0], &actions, NULL, fake, environ) != 0)
-                return 2;
-        (void) posix_spawn_file_actions_destroy(&actions);
-        (void) close(out[1]);
-        do
-                if (read(out[0], &byte, 1) != 1)
-                        return 2;
-        while (byte != '\n');
-        (void) close(out[0]);
+        CHECK(argc == 2);
+        fake_setup(argv[1]);
 
         run_threads(NULL);
-        if (dmaheap_connection_new(address, &shared) < 0)
-                return 2;
+        shared = fake_connection();
         run_threads(shared);
         (void) dmaheap_connection_free(shared);
 
-        (void) kill(pid, SIGKILL);
-        (void) waitpid(pid, NULL, 0);
-        (void) unlink(address);
-        (void) rmdir(directory);
+        fake_done();
         return failures > 0;
 }
