@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Checks that what the daemon can say, and can be told, reaches those who use it: every error, method, field and word of the
+interface, in the client library and the manual; every error in the tests that take it to the C caller, the command's words and
+the preload library; and every key of the configuration in dmaheapd.conf(5), and the other way round.
+
+Usage: check-interface.py ROOT. Prints one line a fault, and exits 1 if there is one."""
+
+import pathlib
+import re
+import sys
+
+SERVICE_ERRORS = ['InvalidParameter', 'PermissionDenied']  # the general ones that this service sends of its own accord
+
+
+class Checker:
+    def __init__(self, root: pathlib.Path):
+        self.root = root
+        self.faults: list[str] = []
+
+    def read(self, name: str) -> str:
+        return (self.root / name).read_text(encoding='utf-8')
+
+    def fault(self, text: str) -> None:
+        self.faults.append(text)
+
+    def expect(self, pattern: str, name: str, what: str) -> 're.Match[str] | None':
+        """What matches in the file of that name, where there has to be something."""
+        found = re.search(pattern, self.read(name), re.M | re.S)
+        if not found:
+            self.fault(f'{name}: lacks {what}')
+        return found
+
+
+def interface_symbols(text: str, kind: str) -> dict[str, str]:
+    """Errors, methods or struct types of the interface's source, each with what defines it."""
+    return dict(re.findall(rf'SD_VARLINK_DEFINE_{kind}(?:_FULL)?\(\s*(\w+)\s*,(.*?)\);', text, re.S))
+
+
+def interface_fields(definition: str) -> list[str]:
+    return re.findall(r'(?:DEFINE_(?:FIELD|INPUT|OUTPUT)(?:_BY_TYPE)?|FIELD_INLINE_ENUM|[A-Z_]*ENUM[A-Z_]*)\((\w+),', definition)
+
+
+def inline_enums(text: str) -> dict[str, list[str]]:
+    """The words of each 'enum_NAME'."""
+    return {name: re.findall(r'DEFINE_ENUM_VALUE\((\w+)\)', body)
+            for name, body in re.findall(r'^DEFINE_INLINE_ENUM\(\s*enum_(\w+),(.*?)\);', text, re.S | re.M)}
+
+
+def check_errors(c: Checker, source: str) -> None:
+    manual = c.read('man/io.dmaheapd.Allocator.7.scd')
+    errors = interface_symbols(source, 'ERROR')
+    if not errors:
+        c.fault('no errors found in the interface: has its source changed its form?')
+
+    for name in [*errors, *SERVICE_ERRORS]:
+        full = name if name in errors else f'org.varlink.service.{name}'
+        constant = re.sub(r'(?<!^)([A-Z])', r'_\1', name).upper()
+        table = f'INTERFACE ".{name}"' if name in errors else f'SD_VARLINK_ERROR_{constant}'
+        entry = c.expect(re.escape(table) + r',\s*(DMAHEAP_\w+),\s*(E\w+),', 'client/libdmaheap/error.c', full)
+        if entry:
+            reason, number = entry.groups()
+            c.expect(rf'^    {reason}\b|^        {reason},', 'client/libdmaheap/dmaheap.h', reason)
+            c.expect(rf'^ \*     -{number} .* {reason}$', 'client/libdmaheap/dmaheap.h', f'{reason}, {number} in its table')
+            c.expect(rf'^\*-{number}\*.*\*{reason}\*\n\t[^*]*\(\*{name}\*\)|^\*-{number}\*.*\*{reason}\*\n(?:\t.*\n)*?\t.*\*{name}\*',
+                     'man/dmaheap_error_free.3.scd', f'{reason}, {number} for {name}')
+            c.expect(rf'"error-"? ?(?:SERVICE\(")?{name}".*?-{number}, {reason}', 'client/tests/test-errors.c', full)
+        c.expect(rf'^\*(?:org\.varlink\.service\.)?{name}\*$', 'man/dmaheapctl.1.scd', full)
+        c.expect(rf'"{name}": |"org\.varlink\.service\.{name}": ', 'client/tests/fake-daemon.py', full)
+        c.expect(rf'(?:PREFIX|SERVICE) \+ "{name}": ', 'client/tests/test-ctl.py', full)
+        c.expect(rf'"(?:org\.varlink\.service\.)?{name}", errno\.E', 'client/tests/test-preload.py', full)
+
+        said = re.search(rf'^\*(?:org\.varlink\.service\.)?{name}\*\((.*)\)$', manual, re.M)
+        if not said:
+            c.fault(f'man/io.dmaheapd.Allocator.7.scd: lacks {full}')
+        elif name in errors:
+            said_fields = re.findall(r'_(\w+)_: ', said[1])
+            if said_fields != interface_fields(errors[name]):
+                c.fault(f'man/io.dmaheapd.Allocator.7.scd: {name} has the fields {interface_fields(errors[name])}')
+
+    for name in set(re.findall(r'INTERFACE "\.(\w+)"', c.read('client/libdmaheap/error.c'))) - set(errors):
+        c.fault(f'client/libdmaheap/error.c: there is no error {name}')
+
+    # Those without a name of the interface: each reason is in the manual, too.
+    for reason in re.findall(r'^        (DMAHEAP_[A-Z_]+)[, ]', re.search(r'enum DmaHeapReason \{(.*?)\}', c.read(
+            'client/libdmaheap/dmaheap.h'), re.S)[1], re.M):
+        c.expect(rf'\*{reason}\*', 'man/dmaheap_error_free.3.scd', reason)
+        c.expect(rf'\b{reason}\b', 'client/tests/test-errors.c', f'a test of {reason}')
+
+
+def check_methods(c: Checker, source: str) -> None:
+    manual = c.read('man/io.dmaheapd.Allocator.7.scd')
+    methods = interface_symbols(source, 'METHOD')
+    for name, definition in methods.items():
+        said = re.search(rf'^\*{name}\*\((.*)$', manual, re.M)
+        fields = interface_fields(definition)
+        if not said or re.findall(r'_(\w+)_: ', said[1]) != fields:
+            c.fault(f'man/io.dmaheapd.Allocator.7.scd: {name} has the parameters {fields}')
+        c.expect(rf'INTERFACE "\.{name}"', 'client/libdmaheap/reply.c', name)
+
+    types = interface_symbols(source, 'STRUCT_TYPE')
+    if len(types) < 5 or len(methods) < 5:
+        c.fault('too few types or methods found in the interface: has its source changed its form?')
+    for name, definition in types.items():
+        text = re.search(rf'\*{name}\* has\s.*?(?:\n\n|\Z)', manual, re.S)
+        for field in interface_fields(definition):
+            if not text or f'_{field}_' not in text[0]:
+                c.fault(f'man/io.dmaheapd.Allocator.7.scd: does not say that a {name} has {field}')
+
+
+def check_words(c: Checker, source: str) -> None:
+    """The words of the interface's enumerations, and the resources, which are an open list."""
+    manual = c.read('man/io.dmaheapd.Allocator.7.scd')
+    library = ''.join(c.read(f'client/libdmaheap/{name}.c') for name in ('error', 'reply', 'parse', 'connection', 'event', 'call'))
+    words = inline_enums(source)
+    if 'scope' not in words or len(words) < 4:
+        c.fault(f'too few enumerations found in the interface ({", ".join(words)}): has its source changed its form?')
+    sent_by_clients = set(re.findall(r'INPUT_INLINE_ENUM\(\w+, enum_(\w+)', source))
+    for name, values in words.items():
+        for word in values:
+            if f'"{word}"' not in library and name not in sent_by_clients:
+                c.fault(f'client/libdmaheap: does not know {word}')
+            if not re.search(rf'\b{word}\b', manual):
+                c.fault(f'man/io.dmaheapd.Allocator.7.scd: lacks {word}')
+
+    resources = set()
+    for path in (c.root / 'daemon').glob('*.c'):
+        resources |= set(re.findall(r'fail_resource\(\w+, "(\w+)"\)', path.read_text(encoding='utf-8')))
+    if not resources:
+        c.fault('no resources found in the daemon: has their form changed?')
+    for word in resources:
+        for name in ('man/io.dmaheapd.Allocator.7.scd', 'client/libdmaheap/dmaheap.h',
+                     'daemon/varlink-io.dmaheapd.Allocator.c'):
+            c.expect(rf'\b{word}\b', name, f'the resource {word}')
+
+
+def check_configuration(c: Checker) -> None:
+    keys = {(section.upper(), key) for section, key in re.findall(r'\{ SECTION_(\w+), "(\w+)", set_',
+                                                                  c.read('daemon/config-keys.c'))}
+    said = set()
+    section = ''
+    for line in c.read('man/dmaheapd.conf.5.scd').splitlines():
+        if line.startswith('# '):
+            section = re.sub(r'^# \[?(\w+).*', r'\1', line)
+        elif re.fullmatch(r'(\*\w+=\*(, )?)+', line):
+            said |= {(section, key) for key in re.findall(r'\*(\w+)=\*', line)}
+    if len(keys) < 10:
+        c.fault('too few keys found in daemon/config-keys.c: has its form changed?')
+    for section, key in sorted(keys - said):
+        c.fault(f'man/dmaheapd.conf.5.scd: lacks {key}= in [{section}]')
+    for section, key in sorted(said - keys):
+        c.fault(f'man/dmaheapd.conf.5.scd: there is no {key}= in [{section}]')
+
+
+def main() -> int:
+    if len(sys.argv) != 2:
+        print(__doc__, file=sys.stderr)
+        return 2
+
+    c = Checker(pathlib.Path(sys.argv[1]))
+    source = c.read('daemon/varlink-io.dmaheapd.Allocator.c')
+    check_errors(c, source)
+    check_methods(c, source)
+    check_words(c, source)
+    check_configuration(c)
+    for fault in c.faults:
+        print(fault)
+    return 1 if c.faults else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
