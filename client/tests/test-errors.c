@@ -2,6 +2,8 @@
 /* What the library says when something goes wrong, and that it goes on afterwards: test-errors FAKE-DAEMON */
 
 #include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -101,6 +103,42 @@ static void test_timeout(void) {
         (void) dmaheap_connection_free(c);
 }
 
+static void on_nothing(DmaHeapConnection *c, int r, DmaHeapReply *reply, DmaHeapError *error, void *userdata) {
+        (void) c, (void) r, (void) userdata;
+        (void) dmaheap_reply_free(reply);
+        (void) dmaheap_error_free(error);
+}
+
+/* A daemon that accepts nobody: the queue of its socket is full, and connecting itself would wait. */
+static void test_full_queue(void) {
+        struct sockaddr_un sa = { .sun_family = AF_UNIX };
+        DmaHeapConnection *c = NULL;
+        DmaHeapReply *reply = NULL;
+        DmaHeapError *error = NULL;
+        int listener, waiting;
+        uint64_t before;
+
+        (void) snprintf(sa.sun_path, sizeof(sa.sun_path), "%s-full", fake_address());
+        listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        CHECK(listener >= 0 && bind(listener, (struct sockaddr *) &sa, sizeof(sa)) == 0 && listen(listener, 0) == 0);
+        waiting = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        CHECK(waiting >= 0 && connect(waiting, (struct sockaddr *) &sa, sizeof(sa)) == 0);
+
+        CHECK(dmaheap_connection_new(sa.sun_path, &c) == 0);
+        CHECK(dmaheap_connection_set_timeout(c, 100000) == 0);
+        before = now();
+        CHECK(dmaheap_list_heaps(c, &reply, &error) == -ETIMEDOUT);
+        CHECK(now() - before >= 100000 && now() - before < 10000000);
+        CHECK(dmaheap_error_reason(error) == DMAHEAP_NO_ANSWER);
+        error = dmaheap_error_free(error);
+
+        /* In an event loop nobody waits. */
+        CHECK(dmaheap_list_heaps_async(c, on_nothing, NULL) == -EAGAIN);
+
+        (void) dmaheap_connection_free(c);
+        CHECK(close(waiting) == 0 && close(listener) == 0 && unlink(sa.sun_path) == 0);
+}
+
 static void test_restart(void) {
         DmaHeapConnection *c = fake_connection();
         DmaHeapReply *reply = NULL;
@@ -163,6 +201,7 @@ int main(int argc, char *argv[]) {
         test_errors();
         test_quota();
         test_timeout();
+        test_full_queue();
         test_restart();
         test_fork();
         CHECK(count_fds() == n_fds);

@@ -7,6 +7,7 @@
 
 #define N_THREADS 64
 #define N_CALLS 10
+#define HANG_USEC 1000000
 
 static unsigned failures;
 
@@ -55,12 +56,24 @@ static void *thread_main(void *shared) {
         return NULL;
 }
 
-static void run_threads(DmaHeapConnection *shared) {
+/* Nobody answers: all give up when the time is over, not one after the other. */
+static void *hang_main(void *shared) {
+        DmaHeapReply *reply = NULL;
+        uint64_t before = now();
+        int r;
+
+        r = dmaheap_allocate(shared, &(DmaHeapRequest) { .heap = "hang", .size = 1 }, &reply, NULL);
+        if (r != -ETIMEDOUT || now() - before < HANG_USEC || now() - before > 5 * HANG_USEC)
+                failed("hang", r);
+        return NULL;
+}
+
+static void run_threads(void *(*function)(void *), DmaHeapConnection *shared) {
         pthread_t threads[N_THREADS];
         size_t n = 0;
 
         for (; n < N_THREADS; n++)
-                if (pthread_create(threads + n, NULL, thread_main, shared) != 0) {
+                if (pthread_create(threads + n, NULL, function, shared) != 0) {
                         failed("thread", -errno);
                         break;
                 }
@@ -74,9 +87,11 @@ int main(int argc, char *argv[]) {
         CHECK(argc == 2);
         fake_setup(argv[1]);
 
-        run_threads(NULL);
+        run_threads(thread_main, NULL);
         shared = fake_connection();
-        run_threads(shared);
+        run_threads(thread_main, shared);
+        CHECK(dmaheap_connection_set_timeout(shared, HANG_USEC) == 0);
+        run_threads(hang_main, shared);
         (void) dmaheap_connection_free(shared);
 
         fake_done();
