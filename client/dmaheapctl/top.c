@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
-#include <sys/signalfd.h>
 #include <termios.h>
 #include <time.h>
 
@@ -12,8 +11,9 @@
 #include "format.h"
 #include "views.h"
 
-#define ALTERNATE_SCREEN "\033[?1049h\033[?25l"
-#define NORMAL_SCREEN "\033[?25h\033[?1049l"
+/* Without a cursor; and a line that is too long for the terminal ends at its edge. */
+#define ALTERNATE_SCREEN "\033[?1049h\033[?25l\033[?7l"
+#define NORMAL_SCREEN "\033[?7h\033[?25h\033[?1049l"
 #define HOME "\033[H"
 #define CLEAR_BELOW "\033[J"
 
@@ -29,43 +29,46 @@ typedef struct Top {
         bool screen;         /* standard output is a terminal that was set up for this */
         bool keys;           /* and standard input one that gives single keys */
         struct termios saved;
-        int signal_fd;
 } Top;
 
-/* Ends are noticed in the loop, so that the terminal is left as it was found. */
-static int top_begin(Top *t) {
-        struct termios raw;
-        sigset_t mask;
+/* The one whose terminal a signal handler has to put in order. */
+static Top *top_shown;
 
-        (void) sigemptyset(&mask);
-        (void) sigaddset(&mask, SIGINT);
-        (void) sigaddset(&mask, SIGTERM);
-        (void) sigaddset(&mask, SIGHUP);
-        if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
-                return -errno;
-        t->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC);
-        if (t->signal_fd < 0)
-                return -errno;
+/* Leaves the terminal as it was found. May be called again, and by a signal handler. */
+static void top_end(Top *t) {
+        if (t->keys)
+                (void) tcsetattr(STDIN_FILENO, TCSANOW, &t->saved);
+        if (t->screen)
+                (void) !write(STDOUT_FILENO, NORMAL_SCREEN, strlen(NORMAL_SCREEN));
+        t->keys = t->screen = false;
+}
+
+/* At once, whatever the daemon is doing. */
+static void on_signal(int signal) {
+        (void) signal;
+        top_end(top_shown);
+        _exit(EXIT_OK);
+}
+
+static void top_begin(Top *t) {
+        static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+        struct termios raw;
+
+        top_shown = t;
+        for (size_t i = 0; i < ELEMENTS_OF(signals); i++)
+                (void) sigaction(signals[i], &(struct sigaction) { .sa_handler = on_signal }, NULL);
 
         t->screen = isatty(STDOUT_FILENO) && t->options->json == JSON_OFF && t->iterations != 1;
         if (!t->screen)
-                return 0;
+                return;
         (void) fputs(ALTERNATE_SCREEN, stdout);
+        (void) fflush(stdout);
 
         if (tcgetattr(STDIN_FILENO, &t->saved) >= 0) {
                 raw = t->saved;
                 raw.c_lflag &= ~(tcflag_t) (ICANON | ECHO);
                 t->keys = tcsetattr(STDIN_FILENO, TCSANOW, &raw) >= 0;
         }
-        return 0;
-}
-
-static void top_end(Top *t) {
-        if (t->keys)
-                (void) tcsetattr(STDIN_FILENO, TCSANOW, &t->saved);
-        if (t->screen)
-                (void) fputs(NORMAL_SCREEN, stdout);
-        t->signal_fd = fd_close(t->signal_fd);
 }
 
 static size_t screen_lines(void) {
@@ -93,7 +96,7 @@ static size_t lines_for_clients(const Top *t, size_t n_heaps) {
         return lines > taken + 2 ? lines - taken : 2;
 }
 
-static int show_once(const Top *t, DmaHeapConnection *c) {
+static int show_once(Top *t, DmaHeapConnection *c) {
         CLEANUP(reply_freep) DmaHeapReply *heaps = NULL, *users = NULL;
         CLEANUP(error_freep) DmaHeapError *error = NULL;
         bool everyone = true;
@@ -108,8 +111,10 @@ static int show_once(const Top *t, DmaHeapConnection *c) {
                 everyone = false;
                 r = dmaheap_get_usage(c, &users, &error);
         }
-        if (r < 0)
+        if (r < 0) {
+                top_end(t); /* else the message would go with the screen */
                 return report_error(r, error);
+        }
 
         if (print_json(t->options, heaps)) {
                 (void) print_json(t->options, users);
@@ -131,21 +136,16 @@ static int show_once(const Top *t, DmaHeapConnection *c) {
 
 /* Waits until it is time for the next view. Returns whether to go on. */
 static bool wait_for_next(const Top *t) {
-        struct pollfd fds[] = {
-                { .fd = t->signal_fd, .events = POLLIN },
-                { .fd = t->keys ? STDIN_FILENO : -1, .events = POLLIN },
-        };
+        struct pollfd keys = { .fd = t->keys ? STDIN_FILENO : -1, .events = POLLIN };
         struct timespec ts = {
                 .tv_sec = (time_t) (t->delay_usec / 1000000),
                 .tv_nsec = (long) (t->delay_usec % 1000000 * 1000),
         };
         char key;
 
-        if (ppoll(fds, ELEMENTS_OF(fds), &ts, NULL) < 0)
+        if (ppoll(&keys, 1, &ts, NULL) < 0)
                 return errno == EINTR;
-        if (fds[0].revents)
-                return false;
-        if (fds[1].revents) {
+        if (keys.revents) {
                 ssize_t n = read(STDIN_FILENO, &key, 1);
 
                 return n == 1 && key != 'q' && key != 'Q';
@@ -210,7 +210,7 @@ static int parse_arguments(Top *t, Options *o, int argc, char *argv[]) {
 
 int verb_top(Options *o, int argc, char *argv[]) {
         CLEANUP(connection_freep) DmaHeapConnection *c = NULL;
-        Top t = { .options = o, .delay_usec = 1000000, .signal_fd = -EBADF };
+        Top t = { .options = o, .delay_usec = 1000000 };
         int r;
 
         r = parse_arguments(&t, o, argc, argv);
@@ -221,11 +221,7 @@ int verb_top(Options *o, int argc, char *argv[]) {
         if (r != EXIT_OK)
                 return r;
 
-        r = top_begin(&t);
-        if (r < 0) {
-                top_end(&t);
-                return report_error(r, NULL);
-        }
+        top_begin(&t);
         r = top_loop(&t, c);
         top_end(&t);
         return r;

@@ -8,12 +8,17 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 PREFIX = "io.dmaheapd.Allocator."
 SERVICE = "org.varlink.service."
+
+# How top leaves a terminal: lines that wrap, a cursor, and what was there before.
+LEAVE = b"\033[?7h\033[?25h\033[?1049l"
 
 # An error, and what of its parameters has to be said.
 ERRORS = {
@@ -92,26 +97,60 @@ def test_top():
     assert run("top", "--iterations=2", "--delay=100ms").stdout.count("CLIENT") == 2
     run("top", "--delay=99ms", status=2)
 
-    # On a terminal it draws over itself, in colour, until somebody presses q; and leaves the terminal as it was.
+
+def has_terminals():
+    """Not so in every container that packages are built in."""
     try:
-        pid, fd = pty.fork()
+        for fd in pty.openpty():
+            os.close(fd)
     except OSError:
-        return  # a container without terminals
+        return False
+    return True
+
+
+def test_top_on_terminal():
+    # On a terminal it draws over itself, in colour, until somebody presses q or Ctrl-C; and leaves the terminal as it was.
+    for key in (b"q", b"\x03"):
+        status, said = top_on_terminal(lambda said: said.count(b"\033[H") >= 2, lambda fd, key=key: os.write(fd, key))
+        assert status == 0 and said.endswith(LEAVE) and b"\033[32mready\033[0m" in said, said
+
+
+def top_on_terminal(ready, act):
+    """Runs top on a terminal until it has said enough, and does something to it. Returns its status and all it said."""
+    pid, fd = pty.fork()
     if pid == 0:
         os.environ["TERM"] = "xterm"
         os.execv(program, [program, "top", "--delay=100ms"])
     said = b""
-    while said.count(b"\033[H") < 2:
+    while not ready(said):
         assert select.select([fd], [], [], 30)[0]
         said += os.read(fd, 65536)
-    os.write(fd, b"q")
+    act(fd)
     try:
         while more := os.read(fd, 65536):
             said += more
     except OSError:  # how a terminal ends
         pass
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert said.startswith(b"\033[?1049h") and said.endswith(b"\033[?1049l") and b"\033[32mready\033[0m" in said
+    os.close(fd)
+    assert said.startswith(b"\033[?1049h"), said
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
+
+
+def test_top_without_answer(daemon):
+    """A daemon that hangs does not keep Ctrl-C from working; what is said of one that dies can be read."""
+    shown = lambda said: b"CLIENT" in said  # pylint: disable=unnecessary-lambda-assignment
+
+    def interrupt(fd):
+        daemon.send_signal(signal.SIGSTOP)
+        os.write(fd, b"\x03")
+    before = time.monotonic()
+    status, said = top_on_terminal(shown, interrupt)
+    assert status == 0 and said.endswith(LEAVE) and time.monotonic() - before < 20, said
+    daemon.send_signal(signal.SIGCONT)
+
+    status, said = top_on_terminal(shown, lambda _: daemon.kill())
+    message = said.rpartition(LEAVE)[2]
+    assert status in (1, 3) and message.startswith(b"dmaheapctl: "), said
 
 
 program, fake, man = sys.argv[1:]
@@ -126,5 +165,8 @@ with tempfile.TemporaryDirectory() as directory:
             test_sizes()
             test_monitor()
             test_top()
+            if has_terminals():
+                test_top_on_terminal()
+                test_top_without_answer(daemon)
         finally:
             daemon.kill()
