@@ -63,7 +63,7 @@ project_build() {
         options=$(meson_options "$kind") || die "there is no build '$kind' (there are: release, sanitize, hooks)"
         build_tree
         tree=$REPLY
-        cache_make build "$kind-$(hash_text 1 "$source" "$tree" "$options")" "the project ($kind)" \
+        cache_make build "$kind-$(hash_text 2 "$source" "$tree" "$options")" "the project ($kind)" \
                 project_build_make "$tree" "$source" "$options"
 }
 
@@ -77,6 +77,9 @@ project_build_make() {
                 meson compile -C /work/build
                 meson install -C /work/build --no-rebuild
         '
+        # A sanitizer would want its own flags, which pkg-config does not know.
+        [[ $options == *b_sanitize* ]] || in_build_tree "$tree" "$source" "$dir" \
+                sh /src/client/tests/outside.sh /work/root /src/README.md /work/root/usr/lib/dmaheapd/outside
 }
 
 # project_fuzzers SOURCE: sets REPLY to a build of SOURCE's fuzzers, in build/, and N_FUZZERS to their number.
@@ -156,6 +159,7 @@ project_overlay() {
                 "the machine's files ($kind, $name)" project_overlay_make "$BUILD" "$modules" "$KERNEL" "$RUN_TREE"
         cache_prune build-tree 2
         cache_prune run-tree 2
+        cache_prune foreign-tree 2
         cache_prune kernel 12
         cache_prune source 10
         cache_prune build 10

@@ -3,11 +3,15 @@
 # testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket
 """Programs that use the library, the preload library, or no library at all, with real devices."""
 
+import ctypes
 import errno
 import glob
 import os
 import re
+import signal
 import subprocess
+import threading
+import time
 import unittest
 
 import vmtest
@@ -79,6 +83,90 @@ class Devices(unittest.TestCase):
         os.chmod(card, 0o666)
         for role in ("system", "contiguous"):
             self.assertIn("the same memory", example("drm-import", card, role))
+
+
+UNREACHABLE, DISCONNECTED, NO_ANSWER = 10, 11, 12  # of enum DmaHeapReason
+
+
+class Connection:
+    """A connection of libdmaheap's, as a C program has it."""
+
+    def __init__(self):
+        self.library = ctypes.CDLL("libdmaheap.so.0")
+        self.library.dmaheap_error_free.restype = ctypes.c_void_p
+        self.handle = ctypes.c_void_p()
+        assert self.library.dmaheap_connection_new(None, ctypes.byref(self.handle)) == 0
+
+    def set_timeout(self, usec):
+        assert self.library.dmaheap_connection_set_timeout(self.handle, ctypes.c_uint64(usec)) == 0
+
+    def allocate(self):
+        """Allocates a page: (0, None), or a negative errno and the reason."""
+        error = ctypes.c_void_p()
+        fd = self.library.dmaheap_allocate_fd(self.handle, b"system", ctypes.c_uint64(4096), ctypes.byref(error))
+        if fd >= 0:
+            os.close(fd)
+            return 0, None
+        reason = self.library.dmaheap_error_reason(error)
+        self.library.dmaheap_error_free(error)
+        return fd, reason
+
+    def free(self):
+        self.library.dmaheap_connection_free(self.handle)
+
+
+class InTheMiddle(unittest.TestCase):
+    """What a C program sees of a daemon that is stopped, restarted or killed while it waits for an answer."""
+
+    def setUp(self):
+        vmtest.systemctl("start", "dmaheapd.socket")
+        self.connection = Connection()
+        self.addCleanup(self.connection.free)
+        self.assertEqual(self.connection.allocate(), (0, None))
+
+    def during_a_call(self, event):
+        """What an allocation gives that is waiting for its answer when event() happens to the daemon."""
+        pid = vmtest.unit_pid()
+        os.kill(pid, signal.SIGSTOP)
+        results = []
+        caller = threading.Thread(target=lambda: results.append(self.connection.allocate()))
+        caller.start()
+
+        def waits():
+            with open(f"/proc/self/task/{caller.native_id}/wchan", encoding="ascii") as file:
+                return "poll" in file.read()
+        vmtest.wait_until(waits)
+        event(pid)
+        caller.join(30)
+        self.assertFalse(caller.is_alive(), "the call hangs")
+        return results[0]
+
+    def test_killed(self):
+        said = self.during_a_call(lambda pid: os.kill(pid, signal.SIGKILL))
+        self.assertEqual(said, (-errno.ECONNRESET, DISCONNECTED))
+        self.assertEqual(self.connection.allocate(), (0, None))
+
+    def test_stopped_and_started_again(self):
+        # The call was sent before: it is answered yet, or ends with the connection.
+        said = self.during_a_call(lambda _: vmtest.systemctl("stop", "dmaheapd.socket", "dmaheapd.service"))
+        self.assertIn(said, ((0, None), (-errno.ECONNRESET, DISCONNECTED)))
+        self.assertEqual(self.connection.allocate(), (-errno.ECONNREFUSED, UNREACHABLE))
+        vmtest.systemctl("start", "dmaheapd.socket")
+        self.assertEqual(self.connection.allocate(), (0, None))
+
+    def test_restarted_between_calls(self):
+        vmtest.systemctl("restart", "dmaheapd.service")
+        self.assertEqual(self.connection.allocate(), (0, None))
+
+    def test_does_not_answer(self):
+        self.connection.set_timeout(1000000)
+        begin = time.monotonic()
+        said = self.during_a_call(lambda _: None)
+        self.assertEqual(said, (-errno.ETIMEDOUT, NO_ANSWER))
+        self.assertTrue(1 <= time.monotonic() - begin < 10)
+        os.kill(vmtest.unit_pid(), signal.SIGCONT)
+        self.connection.set_timeout(45000000)
+        self.assertEqual(self.connection.allocate(), (0, None))
 
 
 PROGRAM = f"""
