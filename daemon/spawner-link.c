@@ -113,7 +113,7 @@ static int spawn(const char *path, int socket_fd, pid_t *ret) {
         posix_spawn_file_actions_t actions;
         posix_spawnattr_t attributes;
         sigset_t none;
-        char *argv[] = { (char *) path, NULL };
+        char *argv[] = { (char *) SPAWNER_TITLE, NULL };
         int r;
 
         (void) sigemptyset(&none);

@@ -67,8 +67,8 @@ int main(int argc, char *argv[]) {
 
         log_setup();
 
-        if (argc > 1) {
-                log_error("%s is started by dmaheapd and takes no arguments: %s", argv[0], argv[1]);
+        if (argc != 1) {
+                log_error("dmaheapd-spawner is started by dmaheapd and takes no arguments.");
                 return EXIT_FAILURE;
         }
 
@@ -82,7 +82,7 @@ int main(int argc, char *argv[]) {
                 return EXIT_FAILURE;
         }
 
-        r = worker_context_init(&context);
+        r = worker_context_init(&context, argv[0]);
         if (r < 0) {
                 (void) log_error_errno(r, "Cannot prepare for workers (is there a user dmaheapd-worker?): %m");
                 return EXIT_FAILURE;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* A worker is asked one thing at a time and is believed nothing. Its process ends in one of three ways: its socket is closed
- * (it was idle), it is killed (its job is of no use, or it misbehaved), or it dies. Whatever the way, a job that was given to
+/* A worker is asked one thing at a time and is believed nothing. Its process ends in one of two ways: it is killed (it was
+ * idle, its job is of no use, or it misbehaved), or it dies; should the daemon die, at the end of its socket. Whatever the way, a job that was given to
  * it is only over when its pidfd has reported the exit and its socket has been drained: until then the memory may still be
  * the job's. */
 
@@ -31,6 +31,7 @@ WorkerJob *worker_job_free(WorkerJob *job) {
         free(job);
         return NULL;
 }
+
 /* Ends the process's life without waiting: sockets closed, sources gone. */
 static void worker_reset(Worker *worker) {
         worker->socket_source = sd_event_source_disable_unref(worker->socket_source);
@@ -41,6 +42,7 @@ static void worker_reset(Worker *worker) {
         worker->pidfd = safe_close(worker->pidfd);
         worker->state = WORKER_WANTED;
         worker->busy = false;
+        worker->proven = false;
 }
 
 Worker *worker_free(Worker *worker) {
@@ -63,12 +65,15 @@ Worker *worker_free(Worker *worker) {
                 worker_job_free(job);
         }
 
+        /* The end of its socket would do, but not where it is frozen. */
+        worker_kill(worker);
         worker_reset(worker);
         sd_event_source_disable_unref(worker->defer_source);
         safe_close(worker->cgroup_fd);
         free(worker);
         return NULL;
 }
+
 /* Takes the job out of its worker and reports. The worker may be gone when this returns. */
 static void job_finish(WorkerJob *job, WorkerResult *result) {
         _cleanup_(worker_job_freep) WorkerJob *owned = job;
@@ -156,6 +161,7 @@ static bool worker_receive(Worker *worker) {
         }
 
         worker->busy = false;
+        worker->proven = true;
         job_finish(job, &result);
 
         for (size_t i = 0; i < result.n_buffers; i++)
@@ -206,6 +212,12 @@ static int worker_set_timer(Worker *worker, uint64_t usec) {
         return sd_event_add_time_relative(worker->pool->event, &worker->timer_source, CLOCK_MONOTONIC, usec, 0, on_timer, worker);
 }
 
+/* What is counted from now on, a later count tells from what was before. */
+static void worker_note_oom_kills(Worker *worker) {
+        worker->oom_kills = UINT64_MAX;
+        (void) memory_cgroup_oom_kills(worker->cgroup_fd, &worker->oom_kills);
+}
+
 /* Asks the spawner for a process. */
 static void worker_spawn(Worker *worker) {
         int r = 0;
@@ -221,6 +233,7 @@ static void worker_spawn(Worker *worker) {
                 }
         }
 
+        worker_note_oom_kills(worker);
         worker->id = ++worker->pool->last_id; /* a late reply for an earlier try must not be taken for this one's */
 
         if (r >= 0)
@@ -242,8 +255,8 @@ static void worker_spawn(Worker *worker) {
 static int worker_send(Worker *worker) {
         WorkerJob *job = worker->jobs;
 
-        worker->oom_kills = UINT64_MAX;
-        (void) memory_cgroup_oom_kills(worker->cgroup_fd, &worker->oom_kills);
+        if (worker->proven) /* one that is new may have been killed already */
+                worker_note_oom_kills(worker);
 
         int r = send_message(worker->socket_fd, &job->request, sizeof(job->request), &job->device_fd, 1, MSG_DONTWAIT);
         if (r < 0)
@@ -269,14 +282,21 @@ void worker_next(Worker *worker) {
                         break;
 
                 if (!worker->jobs) {
-                        if (!worker->timer_source && worker_set_timer(worker, WORKER_IDLE_USEC) < 0)
+                        /* One whose client has gone while it was started is of no use any more. */
+                        if (!worker->client)
+                                worker_free(worker);
+                        else if (!worker->timer_source && worker_set_timer(worker, WORKER_IDLE_USEC) < 0)
                                 worker_free(worker);
                         break;
                 }
 
                 worker->timer_source = sd_event_source_disable_unref(worker->timer_source);
-                if (worker_send(worker) < 0)
-                        worker_kill(worker); /* it has died; another will have the job */
+                if (worker_send(worker) < 0) {
+                        /* It has died. Another will have the job, but where they die at once there is no end to that. */
+                        worker->busy = worker->jobs->lost_once;
+                        worker->jobs->lost_once = true;
+                        worker_kill(worker);
+                }
                 break;
 
         case WORKER_SPAWNING:
@@ -290,7 +310,7 @@ static int on_timer(sd_event_source *source _unused_, uint64_t usec _unused_, vo
 
         worker->timer_source = sd_event_source_disable_unref(worker->timer_source);
         if (worker->state == WORKER_RUNNING && !worker->jobs)
-                worker_free(worker); /* the end of its socket ends it */
+                worker_free(worker);
         else
                 worker_next(worker);
         return 0;

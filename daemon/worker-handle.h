@@ -7,13 +7,13 @@
 /* One worker as the pool sees it: a queue of jobs, and the process that does them while there is one. */
 typedef struct Worker Worker;
 
-
 struct WorkerJob {
         WorkerJob *next;
         Worker *worker;
         WorkerRequest request;
         int device_fd;
         bool killed;
+        bool lost_once; /* a process that was to do it died before it could be told */
         worker_done_t on_done;
         void *userdata;
 };
@@ -38,7 +38,8 @@ struct Worker {
         int pidfd;
         WorkerJob *jobs;   /* in their order */
         bool busy;         /* the first of them was sent */
-        uint64_t oom_kills; /* of the control group, when it was sent */
+        bool proven;       /* this process has done a job */
+        uint64_t oom_kills; /* of the control group: before the process was started, or since it was last known to live */
         sd_event_source *socket_source;
         sd_event_source *pidfd_source;
         sd_event_source *timer_source; /* idle, or to ask the spawner again */

@@ -4,6 +4,8 @@
  * brings together workers and what the spawner says of them; the rest is the worker's own affair. */
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/pidfd.h>
 
 #include "fd-util.h"
 #include "log.h"
@@ -31,7 +33,9 @@ static void on_spawner_reply(uint64_t id, int error, int pidfd, void *userdata) 
                 if (worker->id == id && worker->state == WORKER_SPAWNING)
                         break;
 
-        if (!worker) { /* its client has gone meanwhile; so has its socket, and so will it */
+        if (!worker) { /* its client has gone meanwhile, and so will it, even from a control group that is frozen */
+                if (pidfd >= 0)
+                        (void) pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
                 safe_close(pidfd);
                 return;
         }

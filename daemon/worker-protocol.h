@@ -14,8 +14,12 @@
 /* The most bytes of a dma-buf's name (DMA_BUF_SET_NAME, include/uapi/linux/dma-buf.h), its end not counted. */
 #define BUFFER_LABEL_MAX 31U
 
-/* The spawner is started with its socket as this descriptor. */
+/* The spawner is started with its socket as this descriptor, and with its title as the only argument, over which a worker
+ * writes its own: that is what systemd-cgls and ps show. */
 #define SPAWNER_SOCKET_FD 3
+#define SPAWNER_TITLE "dmaheapd-spawner: starts dmaheapd's workers in the control groups of its clients"
+#define WORKER_TITLE "dmaheapd-worker: allocates dma-bufs for a client in this control group"
+_Static_assert(sizeof(WORKER_TITLE) <= sizeof(SPAWNER_TITLE), "the worker's title has room in the spawner's");
 
 /* Daemon to spawner, with two descriptors: the control group's directory and the worker's socket. */
 typedef struct SpawnRequest {

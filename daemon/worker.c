@@ -25,7 +25,7 @@
 
 #define WORKER_USER "dmaheapd-worker"
 
-/* What a process is called, in 15 characters: systemd-cgls shows the command line, top the comm. */
+/* In 15 characters, for what shows the comm instead of the command line. */
 #define WORKER_NAME "dmaheapd-worker"
 
 static void seccomp_releasep(scmp_filter_ctx *filter) {
@@ -82,21 +82,28 @@ static int build_filter(struct sock_fprog *ret) {
         return 0;
 }
 
-int worker_context_init(WorkerContext *context) {
+int worker_context_init(WorkerContext *context, char *title) {
         errno = 0;
         const struct passwd *user = getpwnam(WORKER_USER);
         if (!user)
                 return errno > 0 ? -errno : -ENOENT;
 
-        *context = (WorkerContext) { .uid = user->pw_uid, .gid = user->pw_gid, .parent = getpid() };
+        *context = (WorkerContext) { .uid = user->pw_uid, .gid = user->pw_gid, .parent = getpid(), .title = title };
         return build_filter(&context->filter);
+}
+
+/* The administrator finds it in a client's control group: it is to say whose it is and what it does there. */
+static void set_title(char *title) {
+        size_t room = strlen(title);
+
+        memset(title, 0, room);
+        memcpy(title, WORKER_TITLE, MIN(room, strlen(WORKER_TITLE)));
+        (void) prctl(PR_SET_NAME, WORKER_NAME);
 }
 
 /* The order matters: each step needs what a later one takes away. oom_score_adj is inherited, since it cannot be written
  * once the credentials have changed. */
 static int give_up_privileges(const WorkerContext *context) {
-        (void) prctl(PR_SET_NAME, WORKER_NAME);
-
         if (setgroups(0, NULL) < 0 ||
             setresgid(context->gid, context->gid, context->gid) < 0 ||
             setresuid(context->uid, context->uid, context->uid) < 0) /* which drops all capabilities */
@@ -185,6 +192,8 @@ static int handle_request(int socket_fd, const WorkerRequest *request, int devic
 }
 
 int worker_run(const WorkerContext *context, int socket_fd) {
+        set_title(context->title);
+
         int r = give_up_privileges(context);
         if (r < 0)
                 return EXIT_FAILURE;
