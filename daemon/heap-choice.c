@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
 /* A name leads to one candidate, a role to several, which are tried in their order: those that are ready first, then those
- * that a module would provide. Of what could not be had, the first is what the client will be told. */
+ * that a module would provide, then udmabuf. Of what could not be had, the first is what the client will be told. */
 
 #include <stdio.h>
 
@@ -195,13 +195,16 @@ static void on_scanned(void *userdata) {
                 choice_step(choice);
 }
 
-/* The heaps of a role: at once if one is ready, else after a look at what can be loaded by now. */
+/* The heaps of a role: at once if one is ready, else after a look at what can be loaded by now; udmabuf is only what is left. */
 static void choice_find_candidates(HeapChoice *choice) {
         HeapRegistry *registry = choice->sources.registry;
 
         int r = heap_registry_candidates(registry, choice->role, &choice->candidates);
         if (r >= 0) {
-                if (heap_registry_find(registry, choice->candidates[0])->state == HEAP_READY) {
+                const char *first = choice->candidates[0];
+
+                if (heap_registry_find(registry, first)->state == HEAP_READY &&
+                    (!streq(first, HEAP_UDMABUF) || heap_scan_is_recent(choice->sources.scan))) {
                         choice_step(choice);
                         return;
                 }

@@ -396,9 +396,17 @@ bool heap_registry_serves(const HeapRegistry *registry, const char *heap_name, c
         return role && role_serves(registry, role, heap_name);
 }
 
-/* A heap that is neither there nor declared for a module leads nowhere. */
-static bool heap_is_candidate(const Heap *heap, bool ready) {
-        return ready ? heap->state == HEAP_READY : heap->state != HEAP_READY && heap->module;
+/* In which turn a heap is tried: those that need no load, then the rest. udmabuf stands in for heaps that this kernel does
+ * not have: it comes after those that it has a module for, but does not wait for one that has failed. A heap that is neither
+ * there nor declared for a module leads nowhere. */
+#define TURNS 4
+
+static int heap_turn(const Heap *heap, bool udmabuf_is_ready) {
+        if (heap->state == HEAP_READY)
+                return streq(heap->name, HEAP_UDMABUF) ? 2 : 0;
+        if (!heap->module)
+                return TURNS;
+        return heap->state == HEAP_FAILED && udmabuf_is_ready ? 3 : 1;
 }
 
 static int candidates_add(char **names, size_t *n, const char *name) {
@@ -427,16 +435,19 @@ int heap_registry_candidates(HeapRegistry *registry, const char *role_name, char
         if (!names)
                 return -ENOMEM;
 
-        /* First those that need no load, then the rest; in each, the role's order before what merely fits. */
-        for (int ready = 1; ready >= 0; ready--) {
+        const Heap *udmabuf = heap_registry_find(registry, HEAP_UDMABUF);
+        bool udmabuf_is_ready = udmabuf && udmabuf->state == HEAP_READY && role_serves(registry, role, HEAP_UDMABUF);
+
+        /* In each turn, the role's order before what merely fits. */
+        for (int turn = 0; turn < TURNS; turn++) {
                 for (char **entry = role->heaps; *entry; entry++)
                         for (Heap *heap = registry->heaps; heap; heap = heap->next)
-                                if (heap_is_candidate(heap, ready) && entry_matches(*entry, heap->name) &&
+                                if (heap_turn(heap, udmabuf_is_ready) == turn && entry_matches(*entry, heap->name) &&
                                     candidates_add(names, &n, heap->name) < 0)
                                         return -ENOMEM;
 
                 for (Heap *heap = registry->heaps; heap; heap = heap->next)
-                        if (heap_is_candidate(heap, ready) && role_serves(registry, role, heap->name) &&
+                        if (heap_turn(heap, udmabuf_is_ready) == turn && role_serves(registry, role, heap->name) &&
                             candidates_add(names, &n, heap->name) < 0)
                                 return -ENOMEM;
         }

@@ -120,7 +120,8 @@ bool heap_registry_shows(const HeapRegistry *registry, const Heap *heap);
 /* Whether a heap may be chosen for a role. */
 bool heap_registry_serves(const HeapRegistry *registry, const char *heap_name, const char *role);
 
-/* The names of the heaps to try for a role, best first: ready ones in the role's order, then the rest in that order.
+/* The names of the heaps to try for a role, best first: ready ones in the role's order, then the rest in that order, of
+ * which udmabuf, ready or not, is followed only by those that have failed.
  *
  * Returns 0 and a NULL-terminated array that the caller frees with strv_free(), -ENOENT for an unknown role or one that no
  * heap serves, -ENOMEM. */
