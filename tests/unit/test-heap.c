@@ -215,6 +215,22 @@ static void test_candidates(void **state) {
         assert_candidates(registry, "protected", REGIONS("protected-c", "restricted-b"));
 }
 
+/* It stands in for a heap that nobody has, and for one that could not be had. */
+static void test_udmabuf_comes_last(void **state) {
+        HeapRegistry *registry = *state;
+        static const char *const heaps[] = { "udmabuf", "system", NULL };
+
+        assert_int_equal(heap_registry_add_role(registry, "system", (char *const *) heaps, false), 0);
+        assert_int_equal(heap_registry_appeared(registry, "udmabuf"), 0);
+        assert_candidates(registry, "system", REGIONS("udmabuf"));
+        declare(registry, "system", "system_heap", true);
+        assert_candidates(registry, "system", REGIONS("system", "udmabuf"));
+        assert_int_equal(heap_registry_failed(registry, "system", "system_heap", "no", 1), 0);
+        assert_candidates(registry, "system", REGIONS("udmabuf", "system"));
+        assert_int_equal(heap_registry_appeared(registry, "system"), 0);
+        assert_candidates(registry, "system", REGIONS("system", "udmabuf"));
+}
+
 static void test_udmabuf_limit(void **state) {
         _cleanup_(directory_removep) char *sysfs = directory_new();
         char reason[UDMABUF_REASON_LENGTH] = "untouched";
@@ -250,6 +266,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_states, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_names_of_other_boards, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_candidates, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_udmabuf_comes_last, setup, teardown),
                 cmocka_unit_test(test_udmabuf_limit),
         };
 
