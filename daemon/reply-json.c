@@ -219,7 +219,23 @@ int reply_json_live_buffers(Accounting *accounting, const char *unit, uint64_t u
         return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_VARIANT("buffers", list));
 }
 
-int reply_json_refusal(const AccountingRefusal *refusal, sd_json_variant **ret) {
+int reply_json_buffers(const AllocateReply *reply, sd_json_variant **ret) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *list = NULL;
+
+        for (size_t i = 0; i < reply->n_buffers; i++) {
+                int r = sd_json_variant_append_arraybo(
+                                &list,
+                                SD_JSON_BUILD_PAIR_UNSIGNED("fileDescriptor", i),
+                                SD_JSON_BUILD_PAIR_UNSIGNED("id", reply->buffers[i].inode),
+                                SD_JSON_BUILD_PAIR_UNSIGNED("size", reply->size));
+                if (r < 0)
+                        return r;
+        }
+
+        return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_STRING("heap", reply->heap), SD_JSON_BUILD_PAIR_VARIANT("buffers", list));
+}
+
+static int build_refusal(const AccountingRefusal *refusal, sd_json_variant **ret) {
         static const char *const scopes[] = {
                 [QUOTA_SCOPE_CLIENT] = "client",
                 [QUOTA_SCOPE_USER] = "user",
@@ -236,4 +252,41 @@ int reply_json_refusal(const AccountingRefusal *refusal, sd_json_variant **ret) 
                         SD_JSON_BUILD_PAIR_UNSIGNED("limit", refusal->limit),
                         SD_JSON_BUILD_PAIR_UNSIGNED("used", refusal->used),
                         SD_JSON_BUILD_PAIR_UNSIGNED("requested", refusal->requested));
+}
+
+static int build_error(const AllocateReply *reply, sd_json_variant **ret) {
+        switch (reply->error) {
+        case ALLOCATE_NO_SUCH_HEAP:
+                return sd_json_buildo(ret, PAIR_STRING_OR_NULL("heap", reply->heap), PAIR_STRING_OR_NULL("role", reply->role));
+        case ALLOCATE_HEAP_UNAVAILABLE:
+                return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_STRING("heap", reply->heap),
+                                      SD_JSON_BUILD_PAIR_STRING("reason", reply->reason));
+        case ALLOCATE_QUOTA_EXCEEDED:
+                return build_refusal(reply->refusal, ret);
+        case ALLOCATE_OUT_OF_RESOURCES:
+                return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_STRING("resource", reply->resource));
+        default: /* OutOfMemory, TimedOut */
+                return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_STRING("heap", reply->heap));
+        }
+}
+
+int reply_json_error(const AllocateReply *reply, const char **ret_error, sd_json_variant **ret) {
+        static const char *const names[] = {
+                [ALLOCATE_NO_SUCH_HEAP] = "io.dmaheapd.Allocator.NoSuchHeap",
+                [ALLOCATE_HEAP_UNAVAILABLE] = "io.dmaheapd.Allocator.HeapUnavailable",
+                [ALLOCATE_QUOTA_EXCEEDED] = "io.dmaheapd.Allocator.QuotaExceeded",
+                [ALLOCATE_OUT_OF_MEMORY] = "io.dmaheapd.Allocator.OutOfMemory",
+                [ALLOCATE_OUT_OF_RESOURCES] = "io.dmaheapd.Allocator.OutOfResources",
+                [ALLOCATE_TIMED_OUT] = "io.dmaheapd.Allocator.TimedOut",
+        };
+
+        if (reply->error >= ELEMENTSOF(names) || !names[reply->error])
+                return -EINVAL;
+
+        int r = build_error(reply, ret);
+        if (r < 0)
+                return r;
+
+        *ret_error = names[reply->error];
+        return 0;
 }

@@ -4,6 +4,7 @@
  * from the request's callback. Descriptors are pushed only when nothing but the reply itself can fail: sd-varlink hands a
  * pushed descriptor over with whatever is sent next, an error included. */
 
+#include <sys/epoll.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-varlink.h>
 
@@ -12,17 +13,21 @@
 #include "log.h"
 #include "reply-json.h"
 #include "request.h"
+#include "time-util.h"
 #include "varlink-io.dmaheapd.Allocator.h"
 #include "varlink-server.h"
 
-#define ERROR_PREFIX "io.dmaheapd.Allocator."
+/* A subscriber that has not read the last list gets no other until it has: the next one is whole anyway. */
+#define SUBSCRIBER_RETRY_USEC (500 * USEC_PER_MSEC)
 
 typedef struct Link Link;
+typedef int (*build_answer_t)(Link *link, sd_json_variant **ret);
 
 struct VarlinkServer {
         Manager *manager;
         sd_varlink_server *server;
         Link *links;
+        sd_event_source *behind_source; /* looks again after the subscribers that are behind */
 };
 
 /* One connection, from the protocol's side. */
@@ -34,7 +39,9 @@ struct Link {
         InputWatch *input_watch;
         AllocateRequest *request;  /* an Allocate without a reply yet */
         RoundWait *wait;           /* for a scan or a census, of a call without a reply yet */
+        build_answer_t build;      /* of the call that waits for a census */
         bool subscribed;           /* to ListHeaps */
+        bool behind;               /* has yet to hear of a change, being slow to read */
         bool wants_more;           /* of the ListHeaps that waits */
         char *unit;                /* of the ListBuffers that waits: its filter */
         uint64_t uid;
@@ -80,14 +87,35 @@ static void link_send_heaps(Link *link, bool more) {
         link_check(link, r, "the list of heaps");
 }
 
-static void on_heaps_changed(void *userdata) {
-        VarlinkServer *server = userdata;
+/* Tells the subscribers; with `behind`, only those that have missed something. */
+static void server_tell_subscribers(VarlinkServer *server, bool behind) {
+        bool again = false;
 
         for (Link *link = server->links, *next; link; link = next) {
                 next = link->next;
-                if (link->subscribed)
+                if (!link->subscribed || (behind && !link->behind))
+                        continue;
+
+                int events = sd_varlink_get_events(link->varlink);
+                link->behind = events > 0 && (events & EPOLLOUT); /* there is output that waits to be read */
+                again = again || link->behind;
+                if (!link->behind)
                         link_send_heaps(link, true);
         }
+
+        if (again) {
+                (void) sd_event_source_set_time_relative(server->behind_source, SUBSCRIBER_RETRY_USEC);
+                (void) sd_event_source_set_enabled(server->behind_source, SD_EVENT_ONESHOT);
+        }
+}
+
+static int on_behind(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
+        server_tell_subscribers(userdata, true);
+        return 0;
+}
+
+static void on_heaps_changed(void *userdata) {
+        server_tell_subscribers(userdata, false);
 }
 
 /* A ListHeaps whose census has come, or could not. */
@@ -133,44 +161,41 @@ static int vl_method_list_heaps(sd_varlink *varlink, sd_json_variant *parameters
         return heap_scan_wait(link->server->manager->heap_scan, on_scanned, link, &link->wait);
 }
 
-/* Waits for a census before it answers; `build` makes the answer. */
-static void link_send_counted(Link *link, int (*build)(Link *link, sd_json_variant **ret)) {
+static void on_counted(void *userdata) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
+        Link *link = userdata;
 
         link->wait = NULL;
 
-        int r = build(link, &parameters);
+        int r = link->build(link, &parameters);
         if (r >= 0)
                 r = sd_varlink_reply(link->varlink, parameters);
         link_check(link, r, "what is held");
+}
+
+/* Answers with what `build` makes of a census that begins now. */
+static int link_answer_counted(Link *link, sd_varlink_method_flags_t flags, build_answer_t build) {
+        if (flags & SD_VARLINK_METHOD_ONEWAY)
+                return 0;
+
+        link->build = build;
+        return accounting_wait_census(link->server->manager->accounting, on_counted, link, &link->wait);
 }
 
 static int build_usage(Link *link, sd_json_variant **ret) {
         return reply_json_usage(link->server->manager->accounting, link->connection.client, link->connection.peer, ret);
 }
 
-static void on_usage_counted(void *userdata) {
-        link_send_counted(userdata, build_usage);
-}
-
 static int vl_method_get_usage(sd_varlink *varlink, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
-        Link *link = userdata;
-
         int r = dispatch_nothing(varlink, parameters);
         if (r != 0)
                 return r;
-        if (flags & SD_VARLINK_METHOD_ONEWAY)
-                return 0;
 
-        return accounting_wait_census(link->server->manager->accounting, on_usage_counted, link, &link->wait);
+        return link_answer_counted(userdata, flags, build_usage);
 }
 
 static int build_clients(Link *link, sd_json_variant **ret) {
         return reply_json_clients(link->server->manager->accounting, &link->server->manager->clients, ret);
-}
-
-static void on_clients_counted(void *userdata) {
-        link_send_counted(userdata, build_clients);
 }
 
 static int vl_method_list_clients(sd_varlink *varlink, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
@@ -181,18 +206,12 @@ static int vl_method_list_clients(sd_varlink *varlink, sd_json_variant *paramete
                 return r;
         if (link->connection.peer->uid != 0)
                 return sd_varlink_error(varlink, SD_VARLINK_ERROR_PERMISSION_DENIED, NULL);
-        if (flags & SD_VARLINK_METHOD_ONEWAY)
-                return 0;
 
-        return accounting_wait_census(link->server->manager->accounting, on_clients_counted, link, &link->wait);
+        return link_answer_counted(link, flags, build_clients);
 }
 
 static int build_buffers(Link *link, sd_json_variant **ret) {
         return reply_json_live_buffers(link->server->manager->accounting, link->unit, link->uid, ret);
-}
-
-static void on_buffers_counted(void *userdata) {
-        link_send_counted(userdata, build_buffers);
 }
 
 /* Numbers that may be null, which leaves the default alone. */
@@ -221,8 +240,6 @@ static int vl_method_list_buffers(sd_varlink *varlink, sd_json_variant *paramete
                 return r;
         if (link->connection.peer->uid != 0)
                 return sd_varlink_error(varlink, SD_VARLINK_ERROR_PERMISSION_DENIED, NULL);
-        if (flags & SD_VARLINK_METHOD_ONEWAY)
-                return 0;
 
         free(link->unit);
         link->unit = p.unit ? strdup(p.unit) : NULL;
@@ -230,7 +247,7 @@ static int vl_method_list_buffers(sd_varlink *varlink, sd_json_variant *paramete
         if (p.unit && !link->unit)
                 return -ENOMEM;
 
-        return accounting_wait_census(link->server->manager->accounting, on_buffers_counted, link, &link->wait);
+        return link_answer_counted(link, flags, build_buffers);
 }
 
 static bool label_is_valid(const char *label) {
@@ -245,20 +262,9 @@ static bool label_is_valid(const char *label) {
 
 /* Sends the buffers, whose descriptors are taken. Returns false if none of them has reached sd-varlink. */
 static bool link_send_buffers(Link *link, const AllocateReply *reply) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *buffers = NULL, *parameters = NULL;
-        int r = 0;
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
 
-        for (size_t i = 0; i < reply->n_buffers && r >= 0; i++)
-                r = sd_json_variant_append_arraybo(
-                                &buffers,
-                                SD_JSON_BUILD_PAIR_UNSIGNED("fileDescriptor", i),
-                                SD_JSON_BUILD_PAIR_UNSIGNED("id", reply->buffers[i].inode),
-                                SD_JSON_BUILD_PAIR_UNSIGNED("size", reply->size));
-        if (r >= 0)
-                r = sd_json_buildo(
-                                &parameters,
-                                SD_JSON_BUILD_PAIR_STRING("heap", reply->heap),
-                                SD_JSON_BUILD_PAIR_VARIANT("buffers", buffers));
+        int r = reply_json_buffers(reply, &parameters);
         if (r < 0) {
                 link_check(link, r, "buffers");
                 return false;
@@ -279,37 +285,15 @@ static bool link_send_buffers(Link *link, const AllocateReply *reply) {
 
 static int send_error(sd_varlink *varlink, const AllocateReply *reply) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
-        int r;
+        const char *error;
 
-        switch (reply->error) {
-        case ALLOCATE_NO_SUCH_HEAP:
-                return sd_varlink_errorbo(
-                                varlink, ERROR_PREFIX "NoSuchHeap",
-                                SD_JSON_BUILD_PAIR_CONDITION(!!reply->heap, "heap", SD_JSON_BUILD_STRING(reply->heap)),
-                                SD_JSON_BUILD_PAIR_CONDITION(!!reply->role, "role", SD_JSON_BUILD_STRING(reply->role)));
-        case ALLOCATE_HEAP_UNAVAILABLE:
-                return sd_varlink_errorbo(
-                                varlink, ERROR_PREFIX "HeapUnavailable",
-                                SD_JSON_BUILD_PAIR_STRING("heap", reply->heap),
-                                SD_JSON_BUILD_PAIR_STRING("reason", reply->reason));
-        case ALLOCATE_PERMISSION_DENIED:
+        if (reply->error == ALLOCATE_PERMISSION_DENIED)
                 return sd_varlink_error(varlink, SD_VARLINK_ERROR_PERMISSION_DENIED, NULL);
-        case ALLOCATE_QUOTA_EXCEEDED:
-                r = reply_json_refusal(reply->refusal, &parameters);
-                return r < 0 ? r : sd_varlink_error(varlink, ERROR_PREFIX "QuotaExceeded", parameters);
-        case ALLOCATE_OUT_OF_MEMORY:
-                return sd_varlink_errorbo(varlink, ERROR_PREFIX "OutOfMemory", SD_JSON_BUILD_PAIR_STRING("heap", reply->heap));
-        case ALLOCATE_OUT_OF_RESOURCES:
-                return sd_varlink_errorbo(varlink, ERROR_PREFIX "OutOfResources", SD_JSON_BUILD_PAIR_STRING("resource", reply->resource));
-        case ALLOCATE_TIMED_OUT:
-                return sd_varlink_errorbo(varlink, ERROR_PREFIX "TimedOut", SD_JSON_BUILD_PAIR_STRING("heap", reply->heap));
-        case ALLOCATE_INVALID_PARAMETER:
+        if (reply->error == ALLOCATE_INVALID_PARAMETER)
                 return sd_varlink_error_invalid_parameter_name(varlink, reply->parameter);
-        case ALLOCATE_SUCCESS:
-                break;
-        }
 
-        return sd_varlink_error_errno(varlink, -EINVAL);
+        int r = reply_json_error(reply, &error, &parameters);
+        return r < 0 ? sd_varlink_error_errno(varlink, r) : sd_varlink_error(varlink, error, parameters);
 }
 
 static bool on_replied(const AllocateReply *reply, void *userdata) {
@@ -439,6 +423,7 @@ VarlinkServer *varlink_server_free(VarlinkServer *server) {
                 (void) sd_varlink_set_userdata(server->links->varlink, NULL);
                 link_free(server->links);
         }
+        sd_event_source_disable_unref(server->behind_source);
         sd_varlink_server_unref(server->server);
         free(server);
         return NULL;
@@ -473,6 +458,10 @@ int varlink_server_new(Manager *manager, VarlinkServer **ret) {
                 r = server_apply_limits(server);
         if (r >= 0)
                 r = sd_varlink_server_attach_event(server->server, manager->event, SD_EVENT_PRIORITY_NORMAL);
+        if (r >= 0)
+                r = sd_event_add_time(manager->event, &server->behind_source, CLOCK_MONOTONIC, UINT64_MAX, 0, on_behind, server);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(server->behind_source, SD_EVENT_OFF);
         if (r < 0)
                 return log_error_errno(r, "Cannot set up the varlink server: %m");
 

@@ -11,7 +11,7 @@ import termios
 import time
 
 import vmtest
-from daemontest import DEADLINE, INVALID_PARAMETER, DaemonTest, daemon_pid
+from daemontest import DEADLINE, INVALID_PARAMETER, DaemonTest, daemon_pid, modprobe_conf
 
 PAGE = 4096
 MIB = vmtest.MIB
@@ -155,6 +155,31 @@ class Messages(BadInput):
                 except vmtest.ConnectionClosed:
                     pass
         vmtest.wait_until(lambda: vmtest.n_fds(self.pid) <= before, DEADLINE, "the descriptors are closed")
+
+
+class Subscribers(BadInput):
+    def test_one_that_does_not_read(self):
+        """It is told no more until it reads again, and then the latest: the daemon does not hoard lists for it."""
+        # Heaps that could be loaded make a list of some length.
+        aliases = "\n".join(f"alias dma-heap:could-be-loaded-{n:03} vgem" for n in range(200))
+        with modprobe_conf(aliases), vmtest.Varlink() as slow, vmtest.Varlink() as quick, vmtest.Varlink() as client:
+            vmtest.wait_until(lambda: len(client.call("ListHeaps")["heaps"]) > 200, DEADLINE, "the heaps are listed")
+            for connection in (slow, quick):
+                connection.send("ListHeaps", more=True)
+            slow.receive()
+            used = system_used(quick.receive())
+            for _ in range(30):
+                self.assert_served(client.call("Allocate", {"size": PAGE}))
+                used += PAGE
+                vmtest.wait_until(lambda: system_used(quick.receive()) == used, DEADLINE, "a subscriber that reads is told")
+            n_lists = 1
+            while system_used(slow.receive()) != used:
+                n_lists += 1
+            self.assertLess(n_lists, 25)
+
+
+def system_used(reply):
+    return next(heap["used"] for heap in reply["heaps"] if heap["name"] == "system")
 
 
 class Slow(BadInput):
