@@ -112,13 +112,18 @@ int rounds_wait(Rounds *rounds, round_done_t on_done, void *userdata, RoundWait 
         }
 
         *wait = (RoundWait) {
-                .next = rounds->waits,
                 .rounds = rounds,
                 .after = rounds->n_started,
                 .on_done = on_done,
                 .userdata = userdata,
         };
-        rounds->waits = *ret = wait;
+
+        /* First come, first served: what a round has found to be free may not suffice for all. */
+        RoundWait **end = &rounds->waits;
+        while (*end)
+                end = &(*end)->next;
+
+        *end = *ret = wait;
         return 0;
 }
 
