@@ -67,3 +67,24 @@ host_apt_conf() {
                 echo 'Dir::Etc::netrcparts "/etc/apt/auth.conf.d";'
         fi
 }
+
+# host_tsc_khz: sets REPLY to the speed of the host's time stamp counter, which is also that of an emulated processor;
+# to nothing where the host has none.
+host_tsc_khz() {
+        local tree
+        if [[ $(uname -m) != x86_64 ]]; then
+                REPLY=
+                return
+        fi
+        build_tree
+        tree=$REPLY
+        cache_make tsc-khz "$(hash_text "$tree" "$(<"$TESTBED_DIR/tsc-khz.c")")" "what measures the host's clock" \
+                tsc_khz_make "$tree"
+        REPLY=$("$REPLY/tsc-khz")
+}
+
+tsc_khz_make() {
+        local dir=$1 tree=$2
+        cp "$TESTBED_DIR/tsc-khz.c" "$dir/"
+        in_tree "$tree" --bind "$dir:/work" -- gcc -O2 -Wall -Wextra -Werror -static -o /work/tsc-khz /work/tsc-khz.c
+}

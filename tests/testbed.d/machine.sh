@@ -45,8 +45,9 @@ machine_processor() {
                 CLOCK_OPTIONS=
         else
                 PROCESSOR=(-accel "tcg,thread=multi" -cpu max)
-                # On a busy host an emulated timer is late, but neither broken nor unstable.
-                CLOCK_OPTIONS='no_timer_check tsc=reliable'
+                # On a busy host an emulated timer is late, but neither broken nor unstable, and nothing to measure by.
+                host_tsc_khz
+                CLOCK_OPTIONS="no_timer_check tsc=reliable${REPLY:+ tsc_early_khz=$REPLY}"
         fi
 }
 

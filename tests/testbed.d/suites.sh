@@ -124,8 +124,12 @@ jobs_prepare() {
         export TESTBED_SOURCE=$SOURCE
 }
 
-# job_exec BASE OPTION…: runs one machine, its output in BASE.out and BASE.err. One whose processor the emulator got wrong
-# (an int3 that the kernel had just patched away: nothing that runs in the machine can do that) is run again, once.
+# What the kernel says where the emulator has got its processor wrong (an int3 that had just been patched away) or where
+# the host did not let it run for half a minute. Nothing that runs in the machine can do either.
+EMULATOR_FAILED='Oops: int3|watchdog: BUG: soft lockup|rcu_preempt kthread starved'
+
+# job_exec BASE OPTION…: runs one machine, its output in BASE.out and BASE.err. One that the emulator has failed is run
+# again, once.
 job_exec() {
         local base=$1 try status console
         shift
@@ -137,7 +141,7 @@ job_exec() {
                 wait $! || status=$?
                 [[ $status -eq $EXIT_TESTBED && $try -eq 1 ]] || break
                 console=$(sed -n 's/.*(console: \(.*\))$/\1/p' "$base.err" | tail -n 1)
-                grep -aqs 'Oops: int3' "$console" || break
+                grep -aqsE "$EMULATOR_FAILED" "$console" || break
                 progress "the emulator failed, running again: $*"
         done
         return "$status"
