@@ -47,24 +47,10 @@ void print_clients(const Options *o, const DmaHeapReply *reply, size_t max_lines
         table_print(t, stdout, colours_wanted(), max_lines);
 }
 
+static void print_all_clients(const Options *o, const DmaHeapReply *reply) {
+        print_clients(o, reply, 0);
+}
+
 int verb_clients(Options *o, int argc, char *argv[]) {
-        CLEANUP(connection_freep) DmaHeapConnection *c = NULL;
-        CLEANUP(reply_freep) DmaHeapReply *reply = NULL;
-        CLEANUP(error_freep) DmaHeapError *error = NULL;
-        int r;
-
-        r = parse_no_arguments(o, "clients", argc, argv);
-        if (r <= 0)
-                return r < 0 ? EXIT_USAGE : EXIT_OK;
-
-        r = make_connection(o, &c);
-        if (r != EXIT_OK)
-                return r;
-        r = dmaheap_list_clients(c, &reply, &error);
-        if (r < 0)
-                return report_error(r, error);
-
-        if (!print_json(o, reply))
-                print_clients(o, reply, 0);
-        return EXIT_OK;
+        return ask_and_print(o, "clients", argc, argv, dmaheap_list_clients, print_all_clients);
 }

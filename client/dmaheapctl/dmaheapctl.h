@@ -75,6 +75,11 @@ int report_error(int r, const DmaHeapError *error);
 /* Prints the parameters of a reply, unchanged, if JSON was asked for. Returns whether it was. */
 bool print_json(const Options *o, const DmaHeapReply *reply);
 
+/* What a verb does that takes nothing, asks one question and shows the answer. Returns an ExitStatus. */
+typedef int (*AskFunction)(DmaHeapConnection *c, DmaHeapReply **ret_reply, DmaHeapError **ret_error);
+typedef void (*PrintFunction)(const Options *o, const DmaHeapReply *reply);
+int ask_and_print(Options *o, const char *verb, int argc, char *argv[], AskFunction ask, PrintFunction print);
+
 static inline void connection_freep(DmaHeapConnection **c) {
         *c = dmaheap_connection_free(*c);
 }

@@ -105,6 +105,28 @@ bool print_json(const Options *o, const DmaHeapReply *reply) {
         return true;
 }
 
+int ask_and_print(Options *o, const char *verb, int argc, char *argv[], AskFunction ask, PrintFunction print) {
+        CLEANUP(connection_freep) DmaHeapConnection *c = NULL;
+        CLEANUP(reply_freep) DmaHeapReply *reply = NULL;
+        CLEANUP(error_freep) DmaHeapError *error = NULL;
+        int r;
+
+        r = parse_no_arguments(o, verb, argc, argv);
+        if (r <= 0)
+                return r < 0 ? EXIT_USAGE : EXIT_OK;
+
+        r = make_connection(o, &c);
+        if (r != EXIT_OK)
+                return r;
+        r = ask(c, &reply, &error);
+        if (r < 0)
+                return report_error(r, error);
+
+        if (!print_json(o, reply))
+                print(o, reply);
+        return EXIT_OK;
+}
+
 /* What was asked for may have gone nowhere: a full disk, a closed pipe. */
 static int flush_output(int status) {
         if ((fflush(stdout) == EOF || ferror(stdout)) && status == EXIT_OK) {

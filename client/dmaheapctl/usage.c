@@ -44,23 +44,5 @@ void print_usage(const Options *o, const DmaHeapReply *reply) {
 }
 
 int verb_usage(Options *o, int argc, char *argv[]) {
-        CLEANUP(connection_freep) DmaHeapConnection *c = NULL;
-        CLEANUP(reply_freep) DmaHeapReply *reply = NULL;
-        CLEANUP(error_freep) DmaHeapError *error = NULL;
-        int r;
-
-        r = parse_no_arguments(o, "usage", argc, argv);
-        if (r <= 0)
-                return r < 0 ? EXIT_USAGE : EXIT_OK;
-
-        r = make_connection(o, &c);
-        if (r != EXIT_OK)
-                return r;
-        r = dmaheap_get_usage(c, &reply, &error);
-        if (r < 0)
-                return report_error(r, error);
-
-        if (!print_json(o, reply))
-                print_usage(o, reply);
-        return EXIT_OK;
+        return ask_and_print(o, "usage", argc, argv, dmaheap_get_usage, print_usage);
 }

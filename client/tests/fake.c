@@ -49,6 +49,19 @@ void fake_done(void) {
         CHECK(unlink(address) == 0 && rmdir(directory) == 0);
 }
 
+int fake_run_tests(int argc, char *argv[], void (*const tests[])(void)) {
+        size_t n_fds;
+
+        CHECK(argc == 2);
+        fake_setup(argv[1]);
+        n_fds = count_fds();
+        for (size_t i = 0; tests[i]; i++)
+                tests[i]();
+        CHECK(count_fds() == n_fds);
+        fake_done();
+        return 0;
+}
+
 const char *fake_address(void) {
         return address;
 }

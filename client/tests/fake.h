@@ -24,6 +24,9 @@
 void fake_setup(const char *script);
 void fake_done(void);
 
+/* The main() of a test: with the daemon, runs all of them up to NULL, and checks that no fd is left open. */
+int fake_run_tests(int argc, char *argv[], void (*const tests[])(void));
+
 /* Starts the daemon, and waits until it listens; kills it. */
 void fake_start(void);
 void fake_kill(void);

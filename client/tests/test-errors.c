@@ -193,18 +193,15 @@ static void test_fork(void) {
 }
 
 int main(int argc, char *argv[]) {
-        size_t n_fds;
+        static void (*const tests[])(void) = {
+                test_errors,
+                test_quota,
+                test_timeout,
+                test_full_queue,
+                test_restart,
+                test_fork,
+                NULL,
+        };
 
-        CHECK(argc == 2);
-        fake_setup(argv[1]);
-        n_fds = count_fds();
-        test_errors();
-        test_quota();
-        test_timeout();
-        test_full_queue();
-        test_restart();
-        test_fork();
-        CHECK(count_fds() == n_fds);
-        fake_done();
-        return 0;
+        return fake_run_tests(argc, argv, tests);
 }

@@ -147,16 +147,13 @@ static void test_subscription(void) {
 }
 
 int main(int argc, char *argv[]) {
-        size_t n_fds;
+        static void (*const tests[])(void) = {
+                test_async,
+                test_async_timeout,
+                test_async_idle_disconnect,
+                test_subscription,
+                NULL,
+        };
 
-        CHECK(argc == 2);
-        fake_setup(argv[1]);
-        n_fds = count_fds();
-        test_async();
-        test_async_timeout();
-        test_async_idle_disconnect();
-        test_subscription();
-        CHECK(count_fds() == n_fds);
-        fake_done();
-        return 0;
+        return fake_run_tests(argc, argv, tests);
 }

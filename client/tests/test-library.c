@@ -136,16 +136,13 @@ static void test_lists(void) {
 }
 
 int main(int argc, char *argv[]) {
-        size_t n_fds;
+        static void (*const tests[])(void) = {
+                test_allocate,
+                test_maximum,
+                test_requests,
+                test_lists,
+                NULL,
+        };
 
-        CHECK(argc == 2);
-        fake_setup(argv[1]);
-        n_fds = count_fds();
-        test_allocate();
-        test_maximum();
-        test_requests();
-        test_lists();
-        CHECK(count_fds() == n_fds);
-        fake_done();
-        return 0;
+        return fake_run_tests(argc, argv, tests);
 }
