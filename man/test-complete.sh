@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# test-complete.sh FOLDER MESON-BUILD SYM DMAHEAPCTL DMAHEAP-RUN: every function has a manual page, and every option and
-# command of the programs is in theirs.
+# test-complete.sh FOLDER MESON-BUILD SYM DMAHEAPCTL DMAHEAP-RUN DMAHEAPD: every function has a manual page, every option
+# and command of the programs is in theirs, and the pages describe none that does not exist.
 set -eu
-folder=$1 build=$2 sym=$3 ctl=$4 run=$5
+folder=$1 build=$2 sym=$3 ctl=$4 run=$5 daemon=$6
 status=0
 
 complain() {
@@ -11,9 +11,25 @@ complain() {
         status=1
 }
 
-# options PROGRAM-HELP: prints the long options, as '--count='.
+# options: of a program's help, the long options, as '--count='.
 options() {
-        grep -oE -- '--[a-z][a-z-]*=?' | sort -u
+        sed -n 's/^  *\(-[a-z], *\)\{0,1\}\(--[a-z][a-z-]*=\{0,1\}\).*/\2/p' | sort -u
+}
+
+# described PAGE: the options that have a paragraph of their own there.
+described() {
+        grep -E '^	?(\*-|\*--)' "$folder/$1.scd" | grep -oE -- '--[a-z][a-z-]*=?' | sort -u
+}
+
+# compare PAGE HELP: both have the same options.
+compare() {
+        [ -n "$2" ] || complain "$1: no options found in the program's help"
+        for option in $2; do
+                described "$1" | grep -qx -- "$option" || complain "$1 lacks $option"
+        done
+        for option in $(described "$1"); do
+                printf '%s\n' "$2" | grep -qx -- "$option" || complain "$1 has $option, which does not exist"
+        done
 }
 
 for function in $(grep -o 'dmaheap_[a-z_0-9]*;' "$sym" | tr -d ';'); do
@@ -24,11 +40,8 @@ done
 verbs=$("$ctl" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
 for verb in $verbs; do
         grep -q "^\*$verb\*" "$folder/dmaheapctl.1.scd" || complain "dmaheapctl(1) lacks $verb"
-        for option in $("$ctl" "$verb" --help | sed -n '/^Options:/,/^$/p' | options); do
-                grep -q -- "\*$option" "$folder/dmaheapctl.1.scd" || complain "dmaheapctl(1) lacks $verb $option"
-        done
 done
-for option in $("$run" --help | sed -n '/^Options:/,/^$/p' | options); do
-        grep -q -- "\*$option" "$folder/dmaheap-run.1.scd" || complain "dmaheap-run(1) lacks $option"
-done
+compare dmaheapctl.1 "$(for verb in '' $verbs; do "$ctl" $verb --help; done | options)"
+compare dmaheap-run.1 "$("$run" --help | options)"
+compare dmaheapd.8 "$("$daemon" --help | options)"
 exit $status

@@ -7,6 +7,7 @@ root=$1 readme=$2 folder=$3
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
+# shellcheck disable=SC2016 # no expansion
 sed -n '/^```c$/,/^```$/{//!p}' "$readme" >"$work/program.c"
 grep -q '#include <dmaheap.h>' "$work/program.c"
 cp "$work/program.c" "$work/program.cc"
