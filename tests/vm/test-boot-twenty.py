@@ -1,0 +1,32 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+# testbed: long
+# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py,test-boot-client.py
+# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py,test-boot-client.py
+# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py,test-boot-client.py
+# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py,test-boot-client.py
+# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py,test-boot-client.py
+# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py,test-boot-client.py
+# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py,test-boot-client.py
+# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py,test-boot-client.py
+# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py,test-boot-client.py
+# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py,test-boot-client.py
+# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py,test-boot-client.py
+# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py,test-boot-client.py
+# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py,test-boot-client.py
+# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py,test-boot-client.py
+# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py,test-boot-client.py
+# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py,test-boot-client.py
+# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py,test-boot-client.py
+# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py,test-boot-client.py
+# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py,test-boot-client.py
+# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py,test-boot-client.py
+"""The long form of boot-client: twenty boots."""
+
+import importlib
+
+import vmtest
+
+Client = importlib.import_module("test-boot-client").Client
+
+vmtest.main()
