@@ -80,7 +80,8 @@ static const char *explain(int error) {
         case ENOMEM:
                 return "the kernel had no memory for it (ENOMEM)";
         case EEXIST:
-                return "something that it provides exists already (EEXIST)";
+        case EBUSY: /* which newer kernels make of the EEXIST of a module's init */
+                return "something that it provides exists already, or is in use (EEXIST or EBUSY)";
         case ENOEXEC:
                 return "it was built for another kernel (ENOEXEC)";
         case ENOENT:
