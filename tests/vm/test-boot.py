@@ -49,4 +49,23 @@ class Boot(unittest.TestCase):
             self.assertEqual(sum("cma_heap" in line for line in lines), 1, lines)
 
 
-vmtest.main()
+class Idle(unittest.TestCase):
+    """After the boot."""
+
+    def test_1_daemon_goes(self):
+        vmtest.wait_until(lambda: vmtest.unit_property(vmtest.SERVICE, "ActiveState") == "inactive", 120, "the daemon has gone")
+        self.assertEqual(vmtest.unit_property(vmtest.SERVICE, "Result"), "success")
+
+    def test_2_what_was_loaded_is_ready(self):
+        if not ENABLED:
+            vmtest.systemctl("start", "dmaheapd.socket")
+        found = {heap["name"]: heap for heap in vmtest.call("ListHeaps")["heaps"]}
+        self.assertEqual(CMA in found, HAS_REGION)
+        if HAS_REGION:
+            heap = found[CMA]
+            self.assertEqual((heap["state"], heap["region"], heap["size"]),
+                             ("ready" if ENABLED else "loadable", "reserved", 64 << 20))
+
+
+if __name__ == "__main__":
+    vmtest.main()

@@ -1,0 +1,16 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+# testbed: long
+# testbed: kernel=tristate append="cma=64M" enable=dmaheapd.socket files=test-boot.py
+# testbed: kernel=upstream append="cma=64M" enable=dmaheapd.socket files=test-boot.py
+# testbed: kernel=upstream append="cma=64M modprobe.blacklist=cma_region" enable=dmaheapd.socket files=test-boot.py
+# testbed: kernel=debug append="cma=64M" enable=dmaheapd.socket memory=3072 timeout=1200 files=test-boot.py
+"""What boot shows of the stock kernel, on the others: with our modules, with the kernel's own, and with our core."""
+
+import importlib
+
+import vmtest
+
+Boot, Idle = (getattr(importlib.import_module("test-boot"), name) for name in ("Boot", "Idle"))
+
+vmtest.main()
