@@ -106,10 +106,6 @@ const char *accounting_obstacle(const Accounting *accounting) {
         return census_reason(accounting->census);
 }
 
-const char *accounting_census_method(const Accounting *accounting) {
-        return census_method_to_string(census_method(accounting->census));
-}
-
 static bool headroom_is_checked(const Accounting *accounting) {
 #if ENABLE_TEST_HOOKS
         if (getenv("DMAHEAPD_TEST_NO_HEADROOM"))

@@ -56,9 +56,6 @@ int accounting_reconcile(Accounting *accounting);
 /* NULL if a census can be taken, or limits are not enforced; else why nothing can be handed out. */
 const char *accounting_obstacle(const Accounting *accounting);
 
-/* Name of the method by which the kernel's buffers are counted. */
-const char *accounting_census_method(const Accounting *accounting);
-
 /* Whether this peer may use the heap at all. */
 bool accounting_may_use(const Accounting *accounting, const Peer *peer, const char *heap);
 

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "census-result.h"
+#include "fd-util.h"
 
 CensusResult *census_result_free(CensusResult *result) {
         if (result) {
@@ -230,38 +231,6 @@ typedef struct Header {
         uint64_t n_exporters;
 } Header;
 
-static int write_all(int fd, const void *data, size_t size) {
-        const char *p = data;
-
-        while (size > 0) {
-                ssize_t n = write(fd, p, size);
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n < 0)
-                        return -errno;
-                p += n;
-                size -= n;
-        }
-
-        return 0;
-}
-
-static int read_all(int fd, void *data, size_t size) {
-        char *p = data;
-
-        while (size > 0) {
-                ssize_t n = read(fd, p, size);
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n <= 0)
-                        return n < 0 ? -errno : -EIO;
-                p += n;
-                size -= n;
-        }
-
-        return 0;
-}
-
 int census_builder_write(const CensusBuilder *builder, int error, int fd) {
         Header header = { .error = error };
 
@@ -270,11 +239,12 @@ int census_builder_write(const CensusBuilder *builder, int error, int fd) {
                 header.n_exporters = builder->n_exporters;
         }
 
-        int r = write_all(fd, &header, sizeof(header));
+        size_t items_size = header.n_items * sizeof(CensusItem);
+        int r = pwrite_all(fd, &header, sizeof(header), 0);
         if (r >= 0)
-                r = write_all(fd, builder->items, header.n_items * sizeof(CensusItem));
+                r = pwrite_all(fd, builder->items, items_size, sizeof(header));
         if (r >= 0)
-                r = write_all(fd, builder->exporters, header.n_exporters * CENSUS_EXPORTER_SIZE);
+                r = pwrite_all(fd, builder->exporters, header.n_exporters * CENSUS_EXPORTER_SIZE, sizeof(header) + items_size);
         return r;
 }
 
@@ -282,10 +252,10 @@ int census_builder_read(CensusBuilder *builder, int fd) {
         Header header;
         struct stat st;
 
-        if (lseek(fd, 0, SEEK_SET) < 0 || fstat(fd, &st) < 0)
+        if (fstat(fd, &st) < 0)
                 return -errno;
 
-        int r = read_all(fd, &header, sizeof(header));
+        int r = pread_all(fd, &header, sizeof(header), 0);
         if (r < 0)
                 return r;
         if (header.error < 0)
@@ -304,8 +274,9 @@ int census_builder_read(CensusBuilder *builder, int fd) {
         builder->n_items = builder->n_items_allocated = header.n_items;
         builder->n_exporters = header.n_exporters;
 
-        r = read_all(fd, builder->items, header.n_items * sizeof(CensusItem));
+        size_t items_size = header.n_items * sizeof(CensusItem);
+        r = pread_all(fd, builder->items, items_size, sizeof(header));
         if (r >= 0)
-                r = read_all(fd, builder->exporters, header.n_exporters * CENSUS_EXPORTER_SIZE);
+                r = pread_all(fd, builder->exporters, header.n_exporters * CENSUS_EXPORTER_SIZE, sizeof(header) + items_size);
         return r;
 }

@@ -32,47 +32,6 @@ static off_t slot_offset(uint32_t index) {
         return (off_t) LEDGER_FILE_HEADER_SIZE + (off_t) index * LEDGER_FILE_SLOT_SIZE;
 }
 
-static int pwrite_all(int fd, const void *data, size_t size, off_t offset) {
-        const char *p = data;
-
-        while (size > 0) {
-                ssize_t n = pwrite(fd, p, size, offset);
-                if (n < 0) {
-                        if (errno == EINTR)
-                                continue;
-                        return -errno;
-                }
-
-                p += n;
-                size -= n;
-                offset += n;
-        }
-
-        return 0;
-}
-
-/* -ENODATA when the file ends before. */
-static int pread_all(int fd, void *data, size_t size, off_t offset) {
-        char *p = data;
-
-        while (size > 0) {
-                ssize_t n = pread(fd, p, size, offset);
-                if (n < 0) {
-                        if (errno == EINTR)
-                                continue;
-                        return -errno;
-                }
-                if (n == 0)
-                        return -ENODATA;
-
-                p += n;
-                size -= n;
-                offset += n;
-        }
-
-        return 0;
-}
-
 void ledger_file_encode(const LedgerRecord *record, LedgerFileSlot *ret) {
         static const char ellipsis[] = "…";
         const LedgerOwner *owner = record->owner;

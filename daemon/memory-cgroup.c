@@ -319,27 +319,6 @@ int memory_cgroup_oom_kills(int cgroup_fd, uint64_t *ret) {
         return -ENOENT;
 }
 
-static int find_grouped(int level_fd, uint64_t id _unused_, void *userdata) {
-        bool *grouped = userdata;
-        uint64_t value;
-
-        /* Missing or gone: not grouped. */
-        if (read_u64_at(level_fd, "memory.oom.group", &value) >= 0 && value > 0)
-                *grouped = true;
-        return 0;
-}
-
-int memory_cgroup_oom_is_grouped(int root_fd, int cgroup_fd, bool *ret) {
-        bool grouped = false;
-
-        int r = walk_up(root_fd, cgroup_fd, find_grouped, &grouped);
-        if (r < 0)
-                return r;
-
-        *ret = grouped;
-        return 0;
-}
-
 /* The value of "NAME:   VALUE kB". */
 static int find_kib(const char *text, const char *name, uint64_t *ret) {
         const char *line = strstr(text, name);

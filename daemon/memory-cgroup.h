@@ -50,9 +50,6 @@ int memory_cgroup_headroom(int root_fd, int cgroup_fd, cgroup_pending_t pending,
  * then /proc/PID/status of the dead would not say either. */
 int memory_cgroup_oom_kills(int cgroup_fd, uint64_t *ret);
 
-/* Whether memory.oom.group is set for the cgroup or an ancestor that bounds it: one kill is the end of all in it. */
-int memory_cgroup_oom_is_grouped(int root_fd, int cgroup_fd, bool *ret);
-
 typedef struct MemoryInfo {
         uint64_t total;     /* MemTotal, bytes */
         uint64_t available; /* MemAvailable, bytes */

@@ -129,13 +129,6 @@ void quota_charge_split(QuotaCharge *reservation, uint64_t bytes, QuotaCharge *r
         }
 }
 
-void quota_charge_take(QuotaCharge *from, QuotaCharge *to) {
-        assert(quota_charge_is_empty(to));
-
-        *to = *from;
-        *from = (QuotaCharge) {};
-}
-
 void quota_uncharge(QuotaCharge *charge) {
         for (size_t i = 0; i < charge->n_accounts; i++) {
                 QuotaAccount *account = charge->accounts[i];

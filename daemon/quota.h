@@ -39,7 +39,7 @@ void quota_account_done(QuotaAccount *account);
 #define QUOTA_ACCOUNTS_MAX 6U
 
 /* A charge by value, embedded in the thing that pays for it (a request, a live buffer). All zeroes is an empty charge. It
- * has one owner: never copy it, move it by quota_charge_take() and quota_charge_split(). The accounts must outlive it. */
+ * has one owner: never copy it, move it by quota_charge_split(). The accounts must outlive it. */
 typedef struct QuotaCharge {
         QuotaAccount *accounts[QUOTA_ACCOUNTS_MAX];
         size_t n_accounts;
@@ -95,9 +95,6 @@ void quota_charge_force(
 /* Moves bytes and one buffer out of a reservation into the charge of a buffer that has been allocated. The accounts'
  * totals stay what they are; their reserved part shrinks. ret must be empty; asserts that the reservation has as much. */
 void quota_charge_split(QuotaCharge *reservation, uint64_t bytes, QuotaCharge *ret);
-
-/* Moves a charge whole; *from is empty afterwards. to must be empty. */
-void quota_charge_take(QuotaCharge *from, QuotaCharge *to);
 
 /* Gives a charge back and leaves it empty. Doing it to an empty charge does nothing, so error paths need no branch. */
 void quota_uncharge(QuotaCharge *charge);

@@ -24,6 +24,46 @@ void close_many(const int *fds, size_t n_fds) {
                 safe_close(fds[i]);
 }
 
+int pwrite_all(int fd, const void *data, size_t size, off_t offset) {
+        const char *p = data;
+
+        while (size > 0) {
+                ssize_t n = pwrite(fd, p, size, offset);
+                if (n < 0) {
+                        if (errno == EINTR)
+                                continue;
+                        return -errno;
+                }
+
+                p += n;
+                size -= n;
+                offset += n;
+        }
+
+        return 0;
+}
+
+int pread_all(int fd, void *data, size_t size, off_t offset) {
+        char *p = data;
+
+        while (size > 0) {
+                ssize_t n = pread(fd, p, size, offset);
+                if (n < 0) {
+                        if (errno == EINTR)
+                                continue;
+                        return -errno;
+                }
+                if (n == 0)
+                        return -ENODATA;
+
+                p += n;
+                size -= n;
+                offset += n;
+        }
+
+        return 0;
+}
+
 ssize_t read_file_at(int dir_fd, const char *path, size_t max, char **ret) {
         _cleanup_close_ int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
         if (fd < 0)

@@ -16,6 +16,10 @@ static inline void closep(int *fd) {
 /* Closes every descriptor of an array; the array itself stays the caller's. */
 void close_many(const int *fds, size_t n_fds);
 
+/* Writes, or reads, all of it at an offset of a file. -ENODATA when the file ends before. */
+int pwrite_all(int fd, const void *data, size_t size, off_t offset);
+int pread_all(int fd, void *data, size_t size, off_t offset);
+
 /* Reads a small file whole (procfs, sysfs, cgroupfs) into a NUL-terminated string owned by the caller.
  *
  * dir_fd: directory that path is relative to, or AT_FDCWD. max: the most bytes accepted, else -E2BIG.

@@ -256,7 +256,6 @@ static void test_oom(void **state) {
         _cleanup_close_ int slice = add_cgroup(&tree, "a.slice", NULL, NULL, 0, 0);
         _cleanup_close_ int unit = add_cgroup(&tree, "a.slice/b", NULL, NULL, 0, 0);
         uint64_t kills;
-        bool grouped;
         (void) state;
 
         assert_int_equal(memory_cgroup_oom_kills(unit, &kills), -ENOENT);
@@ -266,13 +265,6 @@ static void test_oom(void **state) {
         file_print(tree.path, "a.slice/b/memory.events.local", "oom 2\noom_kill 1\n");
         assert_int_equal(memory_cgroup_oom_kills(unit, &kills), 0);
         assert_int_equal(kills, 1);
-
-        assert_int_equal(memory_cgroup_oom_is_grouped(tree.root_fd, unit, &grouped), 0);
-        assert_false(grouped);
-        file_print(tree.path, "a.slice/b/memory.oom.group", "0\n");
-        file_print(tree.path, "a.slice/memory.oom.group", "1\n");
-        assert_int_equal(memory_cgroup_oom_is_grouped(tree.root_fd, unit, &grouped), 0);
-        assert_true(grouped);
 }
 
 static void test_meminfo(void **state) {
