@@ -175,7 +175,7 @@ class Peer:
     """A process that has connected, and whose connection this process uses: what the daemon learns of its peer it learns of
     that process.
 
-    It belongs to 'user' and 'cgroup'. After connecting it executes 'then', or, if that is "exit", exits; else it waits.
+    It belongs to 'user' (an account, or a function that changes to one) and 'cgroup'. After connecting it executes 'then', or, if that is "exit", exits; else it waits.
     """
 
     def __init__(self, user="user1", cgroup=None, then=None):
@@ -208,7 +208,10 @@ def connect_and_be(sock, user, cgroup, then):
     if cgroup:
         with open(f"/sys/fs/cgroup{cgroup}/cgroup.procs", "w", encoding="ascii") as file:
             file.write(str(os.getpid()))
-    vmtest.become(user)
+    if callable(user):
+        user()
+    else:
+        vmtest.become(user)
     sock.connect(vmtest.SOCKET)
     sock.close()  # the connection stays, as the parent has it
     if then == "exit":

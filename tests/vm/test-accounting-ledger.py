@@ -8,11 +8,14 @@ import ctypes
 import fcntl
 import os
 import random
+import resource
+import shutil
 import struct
 import uuid
 
 import vmtest
 from accountingtest import CMA, PAGE, AccountingTest, daemon_buffers, kernel_buffers
+from daemontest import DEADLINE, daemon_pid
 
 LEDGER = "/run/dmaheapd-ledger/ledger"
 DROP_IN = "/run/systemd/system/dmaheapd.service.d/test.conf"
@@ -64,9 +67,9 @@ class Ledger(AccountingTest):
         self.assertEqual({buffer["id"]: buffer["size"] for buffer in listed}, self.buffers)
         self.assertEqual({(buffer["cgroup"], buffer.get("unit"), buffer["uid"], buffer["user"]) for buffer in listed},
                          {("unattributed", None, NOBODY, NOBODY)})
-        log = self.log()
-        self.assertEqual(log.count(reason), 1, log)
-        self.assertEqual(log.count("owner is not known"), 1, log)
+        for line in (reason, "owner is not known"):
+            vmtest.wait_until(lambda text=line: text in self.log(), DEADLINE, f"the journal says '{line}'")
+            self.assertEqual(self.log().count(line), 1, self.log())
         connection = self.client(SCOPE)
         self.assertEqual(self.usage(connection), (0, 0))
         used = sum(self.buffers.values())
@@ -100,6 +103,34 @@ class Ledger(AccountingTest):
         self.damage(8, b"\xff\xff\xff\xff")
         self.assert_lost("ledger is now ledger.bad: the checksum of its header is wrong")
 
+    def test_of_another_version(self):
+        with open(LEDGER, "rb") as file:
+            magic, version, rest = struct.unpack("=8sI20s", file.read(32))
+        header = struct.pack("=8sI20s", magic, version + 1, rest)
+        self.damage(0, header + struct.pack("=Q", checksum(header)))
+        self.assert_lost("ledger is now ledger.bad: it is of another version")
+
+    def test_directory(self):
+        """In its place; and another in the place of ledger.bad, with something in it."""
+        os.unlink(LEDGER)
+        for path in (LEDGER, LEDGER + ".bad"):
+            shutil.rmtree(path, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            os.makedirs(path + "/full")
+        self.addCleanup(shutil.rmtree, LEDGER + ".bad")
+        self.addCleanup(shutil.rmtree, LEDGER + ".bad.1")
+        self.assert_lost("ledger is now ledger.bad.1: Is a directory")
+
+    def test_unreadable(self):
+        """A file whose every read is an error, and that cannot be moved either."""
+        vmtest.run("mount", "--bind", "/proc/1/mem", LEDGER)
+        try:
+            self.assert_lost("ledger can neither be used (Input/output error) nor set aside (Device or resource busy)")
+        finally:
+            vmtest.systemctl("stop", vmtest.SERVICE)
+            vmtest.run("umount", LEDGER)
+
     def test_missing(self):
         os.unlink(LEDGER)
         self.assert_lost("owner is not known")
@@ -118,6 +149,61 @@ class Ledger(AccountingTest):
         finally:
             vmtest.systemctl("stop", vmtest.SERVICE)
             vmtest.run("umount", os.path.dirname(LEDGER))
+
+
+class Room(AccountingTest):
+    """What the ledger cannot hold is not given, and nothing of it stays; there is room again as soon as something is freed."""
+
+    CONFIG = "[Limits]\nClientBytesMax=infinity\nUserBytesMax=infinity\nClientBuffersMax=infinity\n"
+
+    def fill(self, n_slots, batch):
+        """As many buffers, in as many calls as it takes; their file descriptors are the test's."""
+        connection = self.client()
+        fds = []
+        while len(fds) < n_slots:
+            reply = connection.call("Allocate", {"size": PAGE, "count": min(batch, n_slots - len(fds))})
+            self.assertIsNone(reply.error, reply)
+            fds += reply.fds
+        return connection, fds
+
+    def assert_full(self, connection, fds):
+        n = len(fds)
+        for count in (2, 1):
+            self.assert_error(connection.call("Allocate", {"size": PAGE, "count": count}), "OutOfResources", resource="ledger")
+        self.assertEqual(self.usage(connection), (n * PAGE, n))
+        self.assertEqual(set(daemon_buffers()), set(kernel_buffers()))
+        os.close(fds.pop())
+        self.assertEqual(self.usage(connection), ((n - 1) * PAGE, n - 1))
+        vmtest.close_fds(self.allocate(connection, PAGE))
+        vmtest.close_fds(fds)
+        self.assertEqual(self.usage(connection), (0, 0))
+
+    def test_of_the_file_system(self):
+        """It is full when the ledger would grow."""
+        daemon_pid()
+        vmtest.systemctl("stop", vmtest.SERVICE)
+        vmtest.run("mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", os.path.dirname(LEDGER))
+        try:
+            self.assert_full(*self.fill(256, 64))
+            self.assertIn("Cannot record buffers in the ledger: No space left on device", vmtest.journal())
+        finally:
+            vmtest.systemctl("stop", vmtest.SERVICE)
+            vmtest.run("umount", os.path.dirname(LEDGER))
+
+    def test_of_the_ledger(self):
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (70000, 70000))
+        self.assert_full(*self.fill(65536, 253))
+
+
+def checksum(data):
+    """FNV-1a by words, as in ledger-file.c."""
+    value = 0xcbf29ce484222325
+    for (word,) in struct.iter_unpack("=Q", data):
+        value = (value ^ word) * 0x100000001b3 & (1 << 64) - 1
+        value ^= value >> 29
+    return value
 
 
 class Census(AccountingTest):
