@@ -62,7 +62,7 @@ static int serve(const WorkerContext *context, const SpawnRequest *request, int 
 }
 
 int main(int argc, char *argv[]) {
-        WorkerContext context;
+        static WorkerContext context; /* for as long as there are workers */
         int r;
 
         log_setup();
