@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the suites of the workers share: the files of a control group, and clients whose request stands still."""
+
+import contextlib
+import fcntl
+import os
+import re
+import select
+import signal
+import socket
+import struct
+
+import vmtest
+from accountingtest import CGROUPS, AccountingTest
+from daemontest import DEADLINE, process_state, unit_cgroup, worker_pids
+
+DROP_IN = "/run/systemd/system/dmaheapd.service.d/test.conf"
+
+
+@contextlib.contextmanager
+def service_with(*lines):
+    """Lines of the service's unit file that hold meanwhile; the next client starts it with them, and without them after."""
+    os.makedirs(os.path.dirname(DROP_IN), exist_ok=True)
+    with open(DROP_IN, "w", encoding="ascii") as file:
+        file.write("\n".join(("[Service]", *lines, "")))
+    restart()
+    try:
+        yield
+    finally:
+        os.unlink(DROP_IN)
+        restart()
+
+
+def restart():
+    vmtest.systemctl("daemon-reload")
+    vmtest.systemctl("stop", "dmaheapd.socket", vmtest.SERVICE)
+    vmtest.systemctl("start", "dmaheapd.socket")
+
+
+def read(cgroup, name):
+    with open(f"{CGROUPS}{cgroup}/{name}", encoding="ascii") as file:
+        return file.read()
+
+
+def write(cgroup, name, value):
+    with open(f"{CGROUPS}{cgroup}/{name}", "w", encoding="ascii") as file:
+        file.write(str(value))
+
+
+def keyed(cgroup, name):
+    """A file of lines 'KEY VALUE'."""
+    return {key: int(value) for key, value in (line.split() for line in read(cgroup, name).splitlines())}
+
+
+def charged(cgroup):
+    return int(read(cgroup, "memory.current"))
+
+
+def cpu_usec(cgroup):
+    return keyed(cgroup, "cpu.stat")["usage_usec"]
+
+
+def n_oom_kills(cgroup):
+    return keyed(cgroup, "memory.events")["oom_kill"]
+
+
+def processes(cgroup):
+    return [int(line) for line in read(cgroup, "cgroup.procs").split()]
+
+
+def frozen(cgroup):
+    return keyed(cgroup, "cgroup.events")["frozen"] == 1
+
+
+def freeze(cgroup):
+    write(cgroup, "cgroup.freeze", 1)
+    vmtest.wait_until(lambda: frozen(cgroup), DEADLINE, f"{cgroup} is frozen")
+
+
+def thaw(cgroup):
+    write(cgroup, "cgroup.freeze", 0)
+
+
+def status(pid):
+    """The fields of /proc/PID/status."""
+    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+        return {name: value.strip() for name, _, value in (line.partition(":") for line in file)}
+
+
+class WorkerTest(AccountingTest):
+    CONFIG = "[Daemon]\nIdleTimeoutSec=infinity\n[Limits]\nClientBytesMax=infinity\nUserBytesMax=infinity\n"
+
+    def frozen_cgroup(self, path):
+        """A control group made by hand, and frozen; it is thawed when the test is over."""
+        self.cgroup(path)
+        self.addCleanup(self.end_cgroup, path)
+        return path
+
+    def end_cgroup(self, path):
+        with contextlib.suppress(FileNotFoundError):
+            thaw(path)
+            write(path, "cgroup.kill", 1)
+
+    def worker_of(self, cgroup):
+        """The worker in that control group, once it is there."""
+        return vmtest.wait_until(lambda: next((pid for pid in worker_pids() if pid in processes(cgroup)), None), DEADLINE,
+                                 f"there is a worker in {cgroup}")
+
+    def begin(self, connection, cgroup, **parameters):
+        """Sends a request of a client whose control group is frozen; the worker that has it, and has not begun."""
+        connection.send("Allocate", {"size": 4096, **parameters})
+        return self.worker_of(cgroup)
+
+    def assert_no_worker(self, cgroup):
+        vmtest.wait_until(lambda: not set(worker_pids()) & set(processes(cgroup)), DEADLINE, f"no worker is in {cgroup}")
+
+
+def is_gone(pid):
+    try:
+        return process_state(pid) == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def victims(cgroup):
+    """The names of those whom the OOM killer has taken there, as far as the kernel's log goes back."""
+    return re.findall(rf"oom-kill:.*,task_memcg={re.escape(cgroup)},task=([^,]*),", vmtest.run("dmesg"))
+
+
+# What a kernel does with signals that a process has not asked for (signal(7)).
+SIGNALS_IGNORED = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
+SIGNALS_STOPPING = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
+
+
+# The protocol of worker-protocol.h, spoken to the real programs
+
+SPAWNER = "/usr/libexec/dmaheapd-spawner"
+SPAWNER_TITLE = "dmaheapd-spawner: room for the title of a worker, which is written over this one, and is not short"
+SPAWN_REQUEST = struct.Struct("=Q")           # id
+SPAWN_REPLY = struct.Struct("=Qii")           # id, error, pid
+WORKER_REQUEST = struct.Struct("=QQII32s")    # id, size, n_buffers, flags, label
+WORKER_REPLY = struct.Struct("=QiI")          # id, error, n_buffers
+READ_ONLY, UDMABUF = 1, 2
+
+PIDFD_GET_INFO = 0xC040FF0B
+PIDFD_INFO_EXIT = 1 << 3
+
+
+class Process:
+    """A process that others are the parents of, by its pidfd."""
+
+    def __init__(self, pidfd):
+        self.pidfd = pidfd
+
+    def has_ended(self, timeout=0):
+        return bool(select.select([self.pidfd], [], [], timeout)[0])
+
+    def exit_status(self):
+        """As wait(2) would have it, once it has ended."""
+        vmtest.wait_until(self.has_ended, DEADLINE, "the process has ended")
+
+        def told():
+            info = bytearray(struct.pack("=Q56x", PIDFD_INFO_EXIT))
+            fcntl.ioctl(self.pidfd, PIDFD_GET_INFO, info)
+            return struct.unpack_from("=Q", info)[0] & PIDFD_INFO_EXIT and struct.unpack_from("=i", info, 60)
+
+        return vmtest.wait_until(told, DEADLINE, "the process was reaped")[0]
+
+    def kill(self):
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def close(self):
+        os.close(self.pidfd)
+
+
+class Worker(Process):
+    """A worker whose daemon we are."""
+
+    def __init__(self, pid, pidfd, sock):
+        super().__init__(pidfd)
+        self.pid, self.socket = pid, sock
+
+    def send(self, data, fds=()):
+        socket.send_fds(self.socket, [data], fds)
+
+    def receive(self):
+        """What it says: (id, error, n_buffers) and file descriptors; None at its end."""
+        try:
+            data, fds, _, _ = socket.recv_fds(self.socket, 1 << 10, vmtest.FDS_MAX)
+        except ConnectionResetError:
+            return None
+        return (WORKER_REPLY.unpack(data), fds) if data else None
+
+    def close(self):
+        self.socket.close()
+        super().close()
+
+
+class Spawner(Process):
+    """A spawner whose daemon we are."""
+
+    def __init__(self):
+        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.settimeout(DEADLINE)
+        self.child = vmtest.Child(execute_spawner, theirs)
+        theirs.close()
+        super().__init__(os.pidfd_open(self.child.pid))
+
+    def spawn_raw(self, data, fds):
+        """What it says to any message: (id, error, pid) and file descriptors, or None for its end."""
+        try:
+            socket.send_fds(self.socket, [data], fds)
+            data, fds, _, _ = socket.recv_fds(self.socket, 1 << 10, 8)
+        except (BrokenPipeError, ConnectionResetError):
+            return None
+        return (SPAWN_REPLY.unpack(data), fds) if data else None
+
+    def spawn(self, cgroup="", number=1):
+        """A worker in that control group."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(DEADLINE)
+        cgroup_fd = os.open(CGROUPS + cgroup, os.O_RDONLY | os.O_DIRECTORY)
+        (answer, error, pid), fds = self.spawn_raw(SPAWN_REQUEST.pack(number), [cgroup_fd, theirs.fileno()])
+        os.close(cgroup_fd)
+        theirs.close()
+        assert (answer, error, len(fds)) == (number, 0, 1), (answer, error, fds)
+        return Worker(pid, fds[0], ours)
+
+    def close(self):
+        """Its workers end with it. Returns its exit status, as wait(2) has it."""
+        self.socket.close()
+        status_then = os.waitpid(self.child.pid, 0)[1]
+        os.close(self.child.read_fd)
+        super().close()
+        return status_then
+
+
+def execute_spawner(sock):
+    if sock.fileno() != 3:
+        os.dup2(sock.fileno(), 3)
+    os.set_inheritable(3, True)
+    os.execv(SPAWNER, [SPAWNER_TITLE])
