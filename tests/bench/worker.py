@@ -183,10 +183,13 @@ def process(function, *arguments):
     child = vmtest.Child(function, *arguments)
     try:
         yield child
+        if os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):  # it never ends of its own accord
+            child.result()
     finally:
-        child.kill()
-        os.waitpid(child.pid, 0)
-        os.close(child.read_fd)
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            child.kill()
+            os.waitpid(child.pid, 0)
+            os.close(child.read_fd)
 
 
 @contextlib.contextmanager
