@@ -1,20 +1,31 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: long
-# testbed: kernel=stock append="cma=64M" timeout=7200 files=daemontest.py,accountingtest.py,accountingload.py,test-accounting-crash.py
-"""The long form of accounting-crash: 300 daemons after each of which is counted, and 100 more; 50 of everything else."""
+# testbed: kernel=stock append="cma=64M" timeout=7200 files=daemontest.py,accountingtest.py,accountingload.py,test-accounting-crash.py,test-accounting-ledger.py
+"""The long form of accounting-crash: 300 daemons after each of which is counted, and 100 more; 50 of everything else;
+and as many buffers as a ledger holds."""
 
 import importlib
+import resource
 
 import vmtest
 
 crash = importlib.import_module("test-accounting-crash")
+ledger = importlib.import_module("test-accounting-ledger")
 
 
 class Soak(crash.Crash):
     N_DAEMONS = 400
     AGAIN = 4
     N_OTHERS = N_RESTARTS = N_IDLE = 50
+
+
+class Capacity(ledger.Room):
+    test_of_the_file_system = None  # is in accounting-ledger
+
+    def test_of_the_ledger(self):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (70000, 70000))
+        self.assert_full(*self.fill(65536, 253))
 
 
 vmtest.main()
