@@ -5,6 +5,7 @@ import ctypes
 import errno
 import fcntl
 import glob
+import importlib.util
 import mmap
 import os
 import re
@@ -116,7 +117,7 @@ def is_filled(fd, byte):
 def probe(request, fd, expect=0, fill_with=0):
     """One request to dmabuf_probe; its 'found', 'n_runs' and 'value'."""
     load_test_module("dmabuf_probe")
-    number = {"vmap": 1, "vmap_time": 2, "map": 3}[request]
+    number = {"vmap": 1, "vmap_time": 2, "map": 3, "share": 4}[request]
     data = bytearray(struct.pack("iBBHQQQ", fd, expect, fill_with, 0, 0, 0, 0))
     probe_fd = os.open("/dev/dmabuf_probe", os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -221,6 +222,15 @@ class HeapTest(unittest.TestCase):
         fd = allocate(heap, size, **keywords)
         self.addCleanup(close_quietly, fd)
         return fd
+
+
+def load_suite(name):
+    """Another suite of the modules, whose file name is no module's name."""
+    folder = os.path.dirname(os.path.abspath(__file__))
+    spec = importlib.util.spec_from_file_location("part_" + name, f"{folder}/test-module-{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def close_quietly(fd):

@@ -8,7 +8,6 @@ HeapTest looks for complaints after each group of tests. That the four are awake
 nothing more once it has found a fault.
 """
 
-import importlib.util
 import os
 import sys
 import unittest
@@ -21,19 +20,10 @@ import vmtest  # noqa: E402
 PARTS = ("heaps", "import", "load", "accounting", "stress")
 
 
-def load_part(name):
-    """The test cases of a suite, whose file name is no module's name."""
-    folder = os.path.dirname(os.path.abspath(__file__))
-    spec = importlib.util.spec_from_file_location("part_" + name, f"{folder}/test-module-{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    for key, value in list(vars(module).items()):
-        if isinstance(value, type) and issubclass(value, unittest.TestCase):
-            setattr(sys.modules["__main__"], f"{name.title()}{key}", value)
-
-
 for part in PARTS:
-    load_part(part)
+    for key, value in list(vars(heaps.load_suite(part)).items()):
+        if isinstance(value, type) and issubclass(value, unittest.TestCase):
+            setattr(sys.modules["__main__"], f"{part.title()}{key}", value)
 
 
 class AFirst(heaps.HeapTest):
