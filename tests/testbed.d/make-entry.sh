@@ -7,7 +7,7 @@
 set -Eeuo pipefail
 trap 'echo "failed, in ${FUNCNAME[0]-}: $(head -n 1 <<<"$BASH_COMMAND")"' ERR
 
-for part in common host trees kernels kernels-source project image; do
+for part in common host trees kernels kernels-source project image module-build; do
         # shellcheck source=/dev/null
         source "$TESTBED_DIR/$part.sh"
 done

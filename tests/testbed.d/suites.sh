@@ -3,12 +3,13 @@
 #
 # 'test', 'bench' and 'demo'. A suite is a script in tests/vm (tests/bench) whose '# testbed:' lines say in which
 # machines it runs (see vmtest.py); each machine is one job, and is nothing but a call of 'exec'. Beside these there are
-# suites of the host: 'unit' (what meson knows as tests), 'shellcheck', and 'contract' (contract.sh).
+# suites of the host: 'unit' (what meson knows as tests), 'shellcheck', 'module-build' (module-build.sh), and 'contract'
+# (contract.sh).
 
 # That many machines at once, each of them with two processors of its own to emulate.
 MACHINES_AT_ONCE=2
 
-HOST_SUITES='shellcheck unit fuzz contract'
+HOST_SUITES='shellcheck unit fuzz module-build contract'
 
 N_PASSED=0
 N_FAILED=0

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# The suite 'module-build': that module/ compiles in silence, out of a kernel tree and in one, for each kernel it is
+# meant for and with both compilers, and what checkpatch.pl has to say. Nothing of it is run; that is for machines.
+
+# The series of kernels whose headers are wanted beside those of 'stock': the oldest that the modules are for, and one
+# that is too old. What the archive has dropped by now is left out, which the plan then shows.
+readonly MODULE_BUILD_SERIES='7.2 6.12'
+
+# module_headers BUILD-TREE: sets REPLY to what is to be /usr/src: for the kernels' releases, named in the file 'releases',
+# the headers as Debian ships them (RELEASE), and as if the kernel were configured without heaps but with the dmem
+# controller (RELEASE.bare).
+module_headers() {
+        cache_make module-headers "$(hash_text 1 "$1" "$MODULE_BUILD_SERIES" \
+                "$(declare -f module_headers_make module_headers_take module_headers_bare)")" \
+                "kernels' headers" module_headers_make "$1"
+}
+
+module_headers_make() {
+        local dir=$1 tree=$2 package release
+        # shellcheck disable=SC2016 # expanded by the inner shell
+        in_tree "$tree" --bind "$dir:/work" -- sh -euc '
+                cd /work
+                for series in '"$MODULE_BUILD_SERIES"'; do
+                        release=$(apt-cache search --names-only "^linux-headers-$series\.[0-9.]*[+]deb[0-9]*-amd64$" |
+                                cut -d " " -f 1 | sed "s/^linux-headers-//" | sort -V | tail -n 1)
+                        [ -n "$release" ] || continue
+                        apt-get -o APT::Sandbox::User=root download "linux-headers-$release" \
+                                "linux-headers-${release%-amd64}-common" "linux-kbuild-${release%-amd64}"
+                        echo "$release" >>releases
+                done
+        '
+        for package in "$dir"/*.deb; do
+                dpkg-deb -x "$package" "$dir/all"
+                rm "$package"
+        done
+        basename "$tree"/usr/src/linux-headers-*-amd64 | sed 's/^linux-headers-//' >>"$dir/releases"
+        mkdir -p "$dir/all/usr/src" "$dir/all/usr/lib"
+        cp -a "$tree"/usr/src/linux-headers-* "$dir/all/usr/src/"
+        cp -a "$tree"/usr/lib/linux-kbuild-* "$dir/all/usr/lib/"
+        while read -r release; do
+                module_headers_take "$dir" "$release"
+                module_headers_bare "$dir" "$release"
+        done <"$dir/releases"
+        rm -rf "$dir/all"
+}
+
+# module_headers_take DIR RELEASE: one kernel's headers, all of it in one folder.
+module_headers_take() {
+        local dir=$1 release=$2 link
+        mv "$dir/all/usr/lib/linux-kbuild-${release%-amd64}" "$dir/all/usr/src/linux-headers-${release%-amd64}-common" "$dir/"
+        mv "$dir/all/usr/src/linux-headers-$release" "$dir/$release"
+        for link in "$dir/$release"/{scripts,tools} "$dir/linux-headers-${release%-amd64}-common"/{scripts,tools}; do
+                [[ ! -L $link ]] || ln -sfn "../linux-kbuild-${release%-amd64}/${link##*/}" "$link"
+        done
+        sed -i "s|^KBUILD_OUTPUT=.*|KBUILD_OUTPUT=/usr/src/$release|" "$dir/$release/Makefile"
+}
+
+# module_headers_bare DIR RELEASE: the same without heaps and with the dmem controller, in what Kbuild looks at: the
+# configuration, as make and as C, and the kernel's symbols.
+module_headers_bare() {
+        local bare=$1/$2.bare symbol
+        cp -a "$1/$2" "$bare"
+        sed -i "s|^KBUILD_OUTPUT=.*|&.bare|" "$bare/Makefile"
+        sed -i -E '/CONFIG_(DMABUF_HEAPS|CGROUP_DMEM)/d' \
+                "$bare/include/config/auto.conf" "$bare/include/generated/autoconf.h" "$bare/.config"
+        echo 'CONFIG_CGROUP_DMEM=y' | tee -a "$bare/.config" >>"$bare/include/config/auto.conf"
+        echo '#define CONFIG_CGROUP_DMEM 1' >>"$bare/include/generated/autoconf.h"
+        sed -i '/\tDMA_BUF_HEAP$/d' "$bare/Module.symvers"
+        for symbol in register_region unregister_region try_charge uncharge; do
+                printf '0x00000000\tdmem_cgroup_%s\tvmlinux\tEXPORT_SYMBOL_GPL\t\n' "$symbol" >>"$bare/Module.symvers"
+        done
+}
+
+# module_tree BUILD-TREE: sets REPLY to a kernel's source, as much of it as it takes to compile one folder, in source/,
+# with a place for ours, and ready to be compiled with gcc in gcc/, with clang in clang/.
+module_tree() {
+        local build_tree=$1
+        kernel_source "$build_tree"
+        cache_make module-tree "$(hash_text 1 "$build_tree" "$REPLY" "$(cat "$TESTBED_DIR/kernel/base.config")" \
+                "$(declare -f module_tree_make)")" "a kernel tree (5 minutes)" module_tree_make "$build_tree" "$REPLY"
+}
+
+module_tree_make() {
+        local dir=$1 build_tree=$2 origin=$3 top part wanted=()
+        top=linux-source-$(<"$origin/series")
+        for part in Makefile Kbuild Kconfig include scripts arch/x86 kernel lib init mm usr certs security/Makefile \
+                drivers/Makefile drivers/dma-buf tools/{Makefile,docs,objtool,scripts,build,lib,include,arch/x86} \
+                tools/bpf/resolve_btfids; do
+                wanted+=("$top/$part")
+        done
+        mkdir "$dir/source"
+        tar -x -f "$origin/source.tar.xz" -C "$dir/source" --strip-components=1 --wildcards "${wanted[@]}" "$top/*/Kconfig*"
+        mkdir "$dir/source/drivers/dma-buf/dmaheapd"
+        touch "$dir/source/drivers/dma-buf/dmaheapd"/{Kconfig,Kbuild}
+        echo 'source "drivers/dma-buf/dmaheapd/Kconfig"' >>"$dir/source/drivers/dma-buf/Kconfig"
+        echo 'obj-y += dmaheapd/' >>"$dir/source/drivers/dma-buf/Makefile"
+        # What takes long to make and has no part in how a folder compiles is left out.
+        grep -vE 'BTF|DEBUG_INFO|CMDLINE_BOOL' "$TESTBED_DIR/kernel/base.config" >"$dir/fragment"
+        echo 'CONFIG_DMABUF_HEAPS=n' >>"$dir/fragment"
+        # shellcheck disable=SC2016 # expanded by the inner shell
+        in_build_tree "$build_tree" "$origin" "$dir" bash -euxc '
+                for cc in gcc clang; do
+                        mkdir "/work/$cc"
+                        cd "/work/$cc"
+                        make -s -C ../source O="$PWD" CC="$cc" tinyconfig
+                        ../source/scripts/kconfig/merge_config.sh -m .config ../fragment
+                        make -s CC="$cc" olddefconfig
+                        make -s -j "$(nproc)" CC="$cc" W=1 drivers/dma-buf/dmaheapd/
+                done
+        '
+}
+
+# The checks: each is silent, or it has failed; what it prints says why.
+
+# out_of_tree HEADERS MODULE…: exactly these modules come of it, and dkms.conf names the same.
+out_of_tree() {
+        local headers=$1 found
+        shift
+        in_module_tree make -s -C /src/module KDIR="/usr/src/$headers" BUILD="/work/$headers" W=1
+        found=$(sed 's|.*/||; s|\.o$||' "$WORK/module-build/$headers/modules.order" | sort | xargs)
+        [[ $found == "$*" ]] || echo "built: $found; expected: $*"
+        # shellcheck disable=SC2016 # expanded by the inner shell
+        found=$(in_module_tree env kernel_source_dir="/usr/src/$headers" bash -euc \
+                '. /src/module/dkms.conf; printf "%s\n" "${BUILT_MODULE_NAME[@]}"' | sort | xargs)
+        [[ $found == "$*" ]] || echo "dkms.conf: $found; expected: $*"
+}
+
+# too_old HEADERS: one sentence, and nothing is compiled.
+too_old() {
+        local said
+        # An old Kbuild tries the compiler in the modules' own folder.
+        cp -r "$SOURCE/module" "$WORK/module-build/module"
+        said=$(in_module_tree make -s -C /work/module KDIR="/usr/src/$1" 2>&1 || true)
+        rm -r "$WORK/module-build/module"
+        if [[ $(grep -vc '^make' <<<"$said") -ne 1 ]] || ! grep -q 'need Linux 7.2 or later, and this is' <<<"$said"; then
+                echo "$said"
+        fi
+}
+
+# core_refused HEADERS: even whoever insists does not get a core where there is one.
+core_refused() {
+        local said
+        if said=$(in_module_tree make -s -C /src/module KDIR="/usr/src/$1" BUILD="/work/$1.core" CONFIG_DMAHEAPD_CORE=m 2>&1) ||
+                ! grep -q 'this kernel has a core of the dma-buf heaps; it needs no other' <<<"$said"; then
+                echo "$said"
+        fi
+}
+
+# in_tree_as CC n|m|y: in a kernel tree, all of it as that, or what Kconfig allows.
+in_tree_as() {
+        # shellcheck disable=SC2016 # expanded by the inner shell
+        in_module_tree bash -euc '
+                cc=$1 as=$2 here=drivers/dma-buf/dmaheapd
+                cp /src/module/* "/work/source/$here/"
+                cd "/work/$cc"
+                rm -f "$here"/*.o
+                for option in CORE SYSTEM_HEAP CMA_HEAP CMA_REGION; do
+                        ../source/scripts/config --set-val "DMAHEAPD_$option" "$as"
+                done
+                make -s CC="$cc" olddefconfig
+                if [ "$as" = n ]; then
+                        ! grep "^CONFIG_DMAHEAPD_" .config || exit 1
+                else
+                        [ "$(grep -c "^CONFIG_DMAHEAPD_.*=$as$" .config)" = 5 ] || { grep DMAHEAPD .config; exit 1; }
+                fi
+                make -s -j "$(nproc)" CC="$cc" W=1 "$here/"
+                found=$(cd "$here" && ls ./*.o 2>/dev/null | wc -l)
+                [ "$found" = "$([ "$as" = n ] && echo 0 || echo 5)" ] || { echo "objects: $found"; ls "$here"; }
+        ' in_tree_as "$@"
+}
+
+# checkpatch: of the modules, those for tests among them. Perl is the host's, which mmdebstrap needs, too.
+checkpatch() {
+        perl "$WORK/module-build/source/scripts/checkpatch.pl" --strict --no-tree --terse --no-summary --file \
+                "$PROJECT_DIR"/module/{*.[ch],Kbuild,Kconfig,Makefile} "$PROJECT_DIR"/tests/modules/{*.[ch],Kbuild,Makefile}
+}
+
+# in_module_tree COMMAND…: runs COMMAND where the headers, the kernel tree and the project are.
+in_module_tree() {
+        in_tree "$MODULE_BUILD_TREE" --bind "$MODULE_HEADERS:/usr/src:ro" --bind "$SOURCE:/src:ro" \
+                --bind "$WORK/module-build:/work" -- "$@"
+}
+
+# module_check NAME COMMAND…: one check.
+module_check() {
+        local name=$1 said status=0
+        shift
+        said=$("$@" 2>&1) || status=$?
+        if [[ $status -eq 0 && -z $said ]]; then
+                echo "ok $name"
+        else
+                echo "not ok $name"
+                printf '%s\n' "status $status" "$said" | head -n 40 | sed 's/^/    /'
+        fi
+}
+
+# module_checks: prints the plan, then each of the checks.
+module_checks() {
+        local release n=0
+        local heaps='cma_heap cma_region heap_buffer' every='cma_heap cma_region dma_heap heap_buffer system_heap'
+        n=$((5 + $(grep -vc '^6\.' "$MODULE_HEADERS/releases") * 2 + $(grep -c '^6\.' "$MODULE_HEADERS/releases")))
+        echo "1..$n"
+        while read -r release <&3; do
+                if [[ $release == 6.* ]]; then
+                        module_check "one sentence for $release" too_old "$release"
+                else
+                        # shellcheck disable=SC2086 # words
+                        module_check "gcc, $release" out_of_tree "$release" $heaps
+                        # shellcheck disable=SC2086
+                        module_check "gcc, $release without heaps" out_of_tree "$release.bare" $every
+                fi
+        done 3<"$MODULE_HEADERS/releases"
+        release=$(grep -v '^6\.' "$MODULE_HEADERS/releases" | tail -n 1)
+        module_check "no second core, $release" core_refused "$release"
+        module_check 'in a kernel tree, gcc, n' in_tree_as gcc n
+        module_check 'in a kernel tree, gcc, y' in_tree_as gcc y
+        module_check 'in a kernel tree, clang, m' in_tree_as clang m
+        module_check 'checkpatch.pl --strict' checkpatch
+        echo "ran $n"
+}
+
+# host_module-build: the suite.
+host_module-build() {
+        local out=$WORK/module-build.out started=$SECONDS tree
+        build_tree
+        MODULE_BUILD_TREE=$REPLY
+        module_headers "$MODULE_BUILD_TREE"
+        MODULE_HEADERS=$REPLY
+        module_tree "$MODULE_BUILD_TREE"
+        tree=$REPLY
+        mkdir "$WORK/module-build"
+        cp -al "$tree/source" "$WORK/module-build/" 2>/dev/null || cp -a "$tree/source" "$WORK/module-build/"
+        rm -rf "$WORK/module-build/source/drivers/dma-buf/dmaheapd"/*
+        cp -a "$tree"/{gcc,clang} "$WORK/module-build/"
+        module_checks >"$out" 2>&1 || true
+        report_suite module-build 0 $((SECONDS - started)) "$out" /dev/null
+}
