@@ -65,6 +65,14 @@ suite_jobs() {
                                         label+=", $word"
                                 done
                                 ;;
+                        foreign=*)
+                                require_root
+                                cache_setup
+                                host_prepare
+                                foreign_tree
+                                options+=(--add "$REPLY/tree:${word#*=}")
+                                label+=", programs of others"
+                                ;;
                         add=*) options+=(--add "$folder/${word#*=}") ;;
                         files=*)
                                 for word in $(tr , ' ' <<<"${word#*=}"); do

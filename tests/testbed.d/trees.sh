@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# The Debian trees: one to build in, one that becomes the machine's file system, and one with the machine.
+# The Debian trees: one to build in, one that becomes the machine's file system, one with the machine, and one with
+# programs that nobody here wrote, for the suite that wants it.
 
 readonly SUITE=trixie
 
@@ -18,6 +19,13 @@ base-files base-passwd bash coreutils dash dbus findutils gawk grep hostname ipr
 libeconf0 libkmod2 libnss-systemd libpam-modules libpam-runtime libpam-systemd libpython3-stdlib libseccomp2
 libsystemd0 libubsan1 libudev1 login login.defs mount netbase passwd procps python3 python3-minimal sed strace systemd
 systemd-sysv tar udev util-linux zstd'
+
+# Programs that use cameras, screens and dma-buf heaps, what the preload library itself links, and a shell that completes.
+readonly FOREIGN_PACKAGES='
+base-files bash coreutils grep gstreamer1.0-libcamera gstreamer1.0-tools libc-bin libcamera-tools libdrm-tests libsystemd0
+v4l-utils zsh'
+readonly FOREIGN_PROGRAMS='
+bash cam cat drmdevice gst-launch-1.0 ls modeprint modetest proptest v4l2-compliance v4l2-ctl zsh'
 
 # build_tree: sets REPLY to the build tree, with the packages of the kernels in its kernels/ folder.
 build_tree() {
@@ -41,6 +49,38 @@ qemu_tree() {
 qemu_tree_make() {
         tree_bootstrap "$1/tree" --variant=extract --include=qemu-system-x86,seabios \
                 --dpkgopt='path-exclude=/usr/share/doc/*'
+}
+
+# foreign_tree: sets REPLY to a folder with a file system of FOREIGN_PROGRAMS and all they need in tree/.
+foreign_tree() {
+        cache_make foreign-tree "$(hash_text 1 "$FOREIGN_PACKAGES" "$FOREIGN_PROGRAMS" "$(declare -f foreign_tree_make \
+                foreign_copy tree_bootstrap)")" "programs of others (Debian $SUITE)" foreign_tree_make
+}
+
+# foreign_tree_make DIR: of the packages, which bring a desktop along, keeps what foreign_copy wants.
+foreign_tree_make() {
+        local all=$1.all
+        # shellcheck disable=SC2086 # lists of words
+        tree_bootstrap "$all" --variant=extract --include="$(echo $FOREIGN_PACKAGES | tr ' ' ,)"
+        mkdir "$1/tree"
+        # shellcheck disable=SC2086 # lists of words
+        in_tree "$all" --bind "$1/tree:/mnt" -- bash -euO failglob -o pipefail -c \
+                "$(declare -f foreign_copy); foreign_copy \"\$@\"" foreign_copy $FOREIGN_PROGRAMS
+        rm -rf --one-file-system "$all"
+}
+
+# foreign_copy PROGRAM…: copies the programs, the plugins of GStreamer that they are run with, and all the libraries that
+# these are linked with, to /mnt.
+foreign_copy() {
+        local files libraries list
+        files=("${@/#//usr/bin/}" /usr/lib/*/libsystemd.so.0 /usr/lib/*/gstreamer-1.0/libgst{coreelements,libcamera}.so
+                /usr/lib/*/gstreamer1.0/gstreamer-1.0/gst-plugin-scanner /usr/lib/*/zsh/*/zsh/{*,*/*}.so)
+        list=$(ldd "${files[@]}" | grep -o '/lib[^ ]*\.so[^ :]*' | sort -u)
+        mapfile -t libraries <<<"$list"
+        mkdir -p /mnt/usr/{bin,lib,lib64,sbin} /mnt/{dev,etc,proc,run,sys,tmp,var}
+        cp -P /bin /lib /lib64 /sbin /mnt
+        cp -L --parents "${files[@]}" "${libraries[@]/#//usr}" /mnt
+        cp -a --parents /usr/share/zsh/functions /mnt
 }
 
 # tree_bootstrap DIR MMDEBSTRAP-OPTION…: makes a tree of SUITE and its backports out of the machine's own archive.
