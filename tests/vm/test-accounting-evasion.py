@@ -4,7 +4,6 @@
 """Ways around the limits, none of which is one: a buffer is charged until the kernel has freed it, to whoever asked for it."""
 
 import fcntl
-import grp
 import mmap
 import os
 import signal
@@ -12,7 +11,7 @@ import socket
 import struct
 
 import vmtest
-from accountingtest import CGROUPS, PAGE, AccountingTest
+from accountingtest import CGROUPS, PAGE, PERMISSION_DENIED, AccountingTest
 from daemontest import DEADLINE, Peer, unit_cgroup
 
 SCOPE = "/test-evader.scope"
@@ -157,17 +156,21 @@ class Asking(Evasion):
         self.allocate(self.client(self.cgroup("/test-bare/sub")), LIMIT)
         self.assert_refused(self.client(self.cgroup("/test-bare/other")), "user", 2 * LIMIT, 2 * LIMIT, PAGE, name="1000")
 
-    def test_subordinate_uid(self):
-        """A user's session has uids of its own choice; they count for the user whose slice it is."""
-        add_account("subordinate", SUBORDINATE_UID)
+    def test_subordinate_uids(self):
+        """In a user namespace, whose uids are the user's own choice: they count for the user whose slice it is, and one that is
+        root there is not root."""
         self.unit("test-keep.service", Slice="user-1000.slice")
         scope = "/user.slice/user-1000.slice/test-session.scope"
         self.cgroup(scope)
-        first, second = self.client(scope), self.client(scope, user="subordinate")
+        first, second = self.client(scope), self.client(scope, user=lambda: enter_namespace(1))
         self.allocate(first, LIMIT)
         self.allocate(second, LIMIT)
-        third = self.client(self.cgroup("/user.slice/user-1000.slice/test-another.scope"), user="subordinate")
-        self.assert_refused(third, "user", 2 * LIMIT, 2 * LIMIT, PAGE, name="1000")
+        another = self.cgroup("/user.slice/user-1000.slice/test-another.scope")
+        for uid in (0, 1, 2):
+            connection = self.client(another, user=lambda inside=uid: enter_namespace(inside))
+            self.assert_refused(connection, "user", 2 * LIMIT, 2 * LIMIT, PAGE, name="1000")
+            for method in ("ListClients", "ListBuffers"):
+                self.assert_error(connection.call(method), PERMISSION_DENIED)
         clients = vmtest.call("ListClients")["clients"]
         users = {(client["uid"], client["user"]) for client in clients if client["usage"]["bytesUsed"]}
         self.assertEqual(users, {(1000, 1000), (SUBORDINATE_UID, 1000)})
@@ -240,9 +243,23 @@ def vgem():
     raise AssertionError("no vgem")
 
 
-def add_account(name, uid):
-    with open("/etc/passwd", "a", encoding="ascii") as file:
-        file.write(f"{name}:x:{uid}:{grp.getgrnam('dmaheap').gr_gid}::/:/bin/sh\n")
+def enter_namespace(uid):
+    """Becomes that uid in a new user namespace of user1, where 0 is user1 and 1 is the first subordinate uid."""
+    pid = os.getpid()
+    unshared, tell = os.pipe()
+    root = os.fork()
+    if root == 0:
+        os.read(unshared, 1)
+        for name in ("uid_map", "gid_map"):  # as newuidmap would, which is setuid root
+            with open(f"/proc/{pid}/{name}", "w", encoding="ascii") as file:
+                file.write(f"0 1000 1\n1 {SUBORDINATE_UID} 65536\n")
+        os._exit(0)
+    vmtest.become("user1")
+    os.unshare(os.CLONE_NEWUSER)
+    os.write(tell, b"x")
+    if os.waitpid(root, 0)[1] != 0:
+        raise AssertionError("no uid_map")
+    os.setresuid(uid, uid, uid)
 
 
 vmtest.main()
