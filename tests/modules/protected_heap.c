@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A heap that is protected by its name only, for tests of that role. */
+/* A heap that is protected by its name only, for tests of that role; or one of another name. */
 
 #include <linux/err.h>
 #include <linux/init.h>
@@ -7,14 +7,18 @@
 
 #include "test_heap.h"
 
+static char *name = "protected,test";
+module_param(name, charp, 0444);
+MODULE_PARM_DESC(name, "What the heap is called");
+
 static const struct dma_heap_ops protected_heap_ops = {
 	.allocate = test_heap_allocate,
 };
 
 static int __init protected_heap_init(void)
 {
-	static const struct dma_heap_export_info exp_info = {
-		.name = "protected,test",
+	const struct dma_heap_export_info exp_info = {
+		.name = name,
 		.ops = &protected_heap_ops,
 	};
 
