@@ -9,8 +9,8 @@
 #include "test_heap.h"
 
 static unsigned int delay_ms = 5000;
-module_param(delay_ms, uint, 0444);
-MODULE_PARM_DESC(delay_ms, "How long loading takes, in milliseconds");
+module_param(delay_ms, uint, 0644);
+MODULE_PARM_DESC(delay_ms, "How long loading takes, in milliseconds; may be cut short meanwhile");
 
 static const struct dma_heap_ops slow_heap_ops = {
 	.allocate = test_heap_allocate,
@@ -23,7 +23,9 @@ static int __init slow_heap_init(void)
 		.ops = &slow_heap_ops,
 	};
 
-	msleep(delay_ms);
+	for (unsigned int ms = 0; ms < READ_ONCE(delay_ms); ms += 50)
+		msleep(50);
+
 	return PTR_ERR_OR_ZERO(dma_heap_add(&exp_info));
 }
 module_init(slow_heap_init);

@@ -3,7 +3,9 @@
 # testbed: kernel=stock append="cma=64M" build=release,sanitize files=daemontest.py
 """Loading of heaps' modules: what is said when it fails, and who waits for it."""
 
+import contextlib
 import os
+import shutil
 
 import vmtest
 from daemontest import (DEADLINE, DaemonTest, children, daemon_pid, install_test_modules, modprobe_conf, module_absent,
@@ -23,6 +25,22 @@ class ModuleTest(DaemonTest):
         self.assert_error(reply, "HeapUnavailable", heap=heap)
         for word in words:
             self.assertIn(word, reply["reason"])
+
+
+def listed(name):
+    """What ListHeaps says of a heap, or None."""
+    return next((heap for heap in vmtest.call("ListHeaps")["heaps"] if heap["name"] == name), None)
+
+
+@contextlib.contextmanager
+def module_gone(name):
+    """The module's file is not there meanwhile, and the indexes do not know it."""
+    path = vmtest.run("modinfo", "--field", "filename", name).strip()
+    shutil.move(path, "/run/" + os.path.basename(path))
+    try:
+        yield
+    finally:
+        shutil.move("/run/" + os.path.basename(path), path)
 
 
 class Absent(ModuleTest):
@@ -57,6 +75,9 @@ class Forbidden(ModuleTest):
             with modprobe_conf(f"install protected_heap {command}"):
                 self.assert_unavailable(vmtest.allocate(heap=heap, size=PAGE), heap, "protected_heap", "install")
         self.assertFalse(os.path.exists(self.CANARY), "a command of modprobe.d was run")
+        with module_gone("protected_heap"):
+            self.assertEqual(listed(heap)["state"], "failed")  # as it was left
+            self.assert_unavailable(vmtest.allocate(heap=heap, size=PAGE), heap, "protected_heap", "missing")
         self.assertFalse(vmtest.module_loaded("protected_heap"))
         self.assert_served(vmtest.allocate(role="protected", size=PAGE), heap)
         self.assertTrue(vmtest.module_loaded("protected_heap"))
@@ -73,6 +94,21 @@ class Failing(ModuleTest):
         with modprobe_conf("options failing_heap error=12"):
             self.assert_unavailable(vmtest.allocate(heap="failing_test", size=PAGE), "failing_test", "ENOMEM")
 
+    def test_what_exists_already(self):
+        """libkmod takes that error for success."""
+        with modprobe_conf("options failing_heap error=17"):
+            self.assert_unavailable(vmtest.allocate(heap="failing_test", size=PAGE), "failing_test", "EEXIST", "exists already")
+
+    def test_declared_while_the_daemon_runs(self):
+        pid = daemon_pid()
+        self.assertIsNone(listed("declared_later"))
+        with modprobe_conf("alias dma-heap:declared_later dummy"):
+            vmtest.wait_until(lambda: listed("declared_later"), DEADLINE, "it is listed")
+            self.assertEqual((listed("declared_later")["state"], listed("declared_later")["module"]), ("loadable", "dummy"))
+        vmtest.wait_until(lambda: not listed("declared_later"), DEADLINE, "it is listed no more")
+        self.assert_error(vmtest.allocate(heap="declared_later", size=PAGE), "NoSuchHeap", heap="declared_later")
+        self.assertEqual(vmtest.unit_pid(), pid)
+
     def test_in_the_list(self):
         vmtest.allocate(heap="failing_test", size=PAGE)
         (heap,) = (heap for heap in vmtest.call("ListHeaps")["heaps"] if heap["name"] == "failing_test")
@@ -87,9 +123,11 @@ class Failing(ModuleTest):
 
 class Together(ModuleTest):
     N_CLIENTS = 20
+    CONFIG = "[Daemon]\nAllocationTimeoutSec=5min\n"
 
     def test_one_slow_load_for_twenty_clients(self):
         """Only those who want its heap wait for it."""
+        self.enterContext(modprobe_conf("options slow_heap delay_ms=120000"))
         pid = daemon_pid()
         vmtest.wait_until(lambda: children(pid) == [spawner_pid()], DEADLINE, "the daemon has no other children")
         waiting = [vmtest.Varlink(timeout=DEADLINE) for _ in range(self.N_CLIENTS)]
@@ -103,6 +141,8 @@ class Together(ModuleTest):
         self.assertEqual(module_state("slow_heap"), "Loading", "others had to wait")
         self.assert_unavailable(vmtest.allocate(heap="failing_test", size=PAGE), "failing_test")
         self.assertEqual(module_state("slow_heap"), "Loading", "those who want another module had to wait")
+        with open("/sys/module/slow_heap/parameters/delay_ms", "w", encoding="ascii") as file:
+            file.write("0")
 
         def loaded():
             loads.update(self.loads(pid))
@@ -124,6 +164,56 @@ class Together(ModuleTest):
             except (FileNotFoundError, ProcessLookupError):
                 pass
         return found
+
+
+class Signatures(ModuleTest):
+    """Once they are enforced, they are until the machine is started again."""
+
+    TRAILER = b"~Module signature appended~\n"
+    HEAP = "failing_test"
+
+    def setUp(self):
+        super().setUp()
+        with open("/sys/module/module/parameters/sig_enforce", "w", encoding="ascii") as file:
+            file.write("1")
+
+    def test_none(self):
+        self.assert_unavailable(vmtest.allocate(heap=self.HEAP, size=PAGE), self.HEAP, "failing_heap", "signature", "enforces")
+        self.assertEqual(listed(self.HEAP)["state"], "failed")
+        self.assert_served(vmtest.allocate(size=PAGE))
+
+    def test_of_another_module(self):
+        path = vmtest.run("modinfo", "--field", "filename", "failing_heap").strip()
+        shutil.copy(path, "/run/unsigned.ko")
+        with open(path, "ab") as file:
+            file.write(self.signature_of("veth"))
+        self.addCleanup(shutil.move, "/run/unsigned.ko", path)
+        self.assert_unavailable(vmtest.allocate(heap=self.HEAP, size=PAGE), self.HEAP, "failing_heap", "signature", "enforces")
+
+    def signature_of(self, name):
+        """What stands behind a signed module: the signature, what it is, and the trailer."""
+        with open(vmtest.run("modinfo", "--field", "filename", name).strip(), "rb") as file:
+            data = file.read()
+        self.assertTrue(data.endswith(self.TRAILER))
+        size = int.from_bytes(data[-len(self.TRAILER) - 4:-len(self.TRAILER)], "big")
+        return data[-len(self.TRAILER) - 12 - size:]
+
+    def test_a_good_one(self):
+        with modprobe_conf("alias dma-heap:signed veth"):
+            self.assert_unavailable(vmtest.allocate(heap="signed", size=PAGE), "signed", "veth is loaded", "no heap")
+
+
+class Disabled(ModuleTest):
+    """The last, for there is no way back."""
+
+    def test_no_modules_any_more(self):
+        with open("/proc/sys/kernel/modules_disabled", "w", encoding="ascii") as file:
+            file.write("1")
+        with modprobe_conf("alias dma-heap:disabled tun"):
+            self.assert_unavailable(vmtest.allocate(heap="disabled", size=PAGE), "disabled", "tun", "kernel.modules_disabled")
+            self.assertEqual(listed("disabled")["state"], "failed")
+        self.assert_served(vmtest.allocate(size=PAGE))
+        self.assert_served(vmtest.allocate(role="contiguous", size=PAGE), CMA)
 
 
 vmtest.main()
