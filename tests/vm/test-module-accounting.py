@@ -6,14 +6,22 @@
 import contextlib
 import errno
 import os
+import resource
 import time
 import unittest
 
 import heaps
 import vmtest
-from heaps import CMA, MIB, PAGE, SYSTEM
+from heaps import CMA, KIB, MIB, PAGE, SYSTEM
 
 ROOT = "/sys/fs/cgroup"
+
+# The kernel charges and returns memory in lots of 64 pages, of which each CPU may hold one.
+STOCK = 64 * PAGE * os.cpu_count()
+# An inode, a file, an entry in the table of fds and the like; charged, too, if only by the slab.
+NEEDED_BESIDE = 4 * KIB
+# What stays of slabs of which somebody else has got a piece, and of the table of fds.
+SLABS = 2 * MIB
 
 
 class Cgroup:
@@ -68,14 +76,14 @@ class Memory(heaps.HeapTest):
             self.assertEqual(file.read(), "Y\n")
         self.assertEqual(os.stat("/sys/module/dma_heap/parameters/mem_accounting").st_mode & 0o777, 0o444)
 
-    def test_a_buffer_is_charged_to_who_allocates_until_it_is_gone(self):
-        # Each processor keeps up to 64 pages of what a cgroup has given back (MEMCG_CHARGE_BATCH).
-        stock = (os.cpu_count() * 64 + 16) * PAGE
-        for size in (PAGE, 4 * MIB, 16 * MIB, 64 * MIB):
+    def test_buffers_are_charged_to_who_allocates_until_they_are_gone(self):
+        for size, count in ((PAGE, 4096), (100 * PAGE, 128), (16 * MIB, 4), (64 * MIB, 1)):
             with self.subTest(size=size), Cgroup("payer") as cgroup:
-                increase, after = in_cgroup(cgroup, charged, cgroup, size)
-                self.assertLessEqual(abs(increase - size), max(size // 100, 16 * PAGE))
-                self.assertLess(after, max(size // 100, stock))
+                total = size * count
+                increase, after = in_cgroup(cgroup, charged, cgroup, size, count)
+                self.assertGreaterEqual(increase, total * 0.99 - STOCK)
+                self.assertLessEqual(increase, total * 1.01 + STOCK + count * NEEDED_BESIDE)
+                self.assertLessEqual(after, STOCK + SLABS)
 
     def test_over_the_limit_is_enomem_200_times_and_nobody_is_killed(self):
         with Cgroup("payer") as cgroup:
@@ -108,18 +116,21 @@ class Memory(heaps.HeapTest):
             self.assertEqual(in_cgroup(cgroup, allocate_until_refused, 48 * MIB)[0], 1)
 
 
-def charged(cgroup, size):
+def charged(cgroup, size, count):
+    """By how much the control group's memory grows with so many buffers, and is still larger when they are gone."""
+    def current():
+        return int(cgroup.read("memory.current"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count + 64, count + 64))
     with heaps.Heap(SYSTEM) as heap:
-        os.close(heap.allocate(size))  # what is charged once, such as the kernel's stock of slabs
-        before = int(cgroup.read("memory.current"))
-        fd = heap.allocate(size)
-        increase = int(cgroup.read("memory.current")) - before
-        os.close(fd)
-        # The kernel returns charges in lots.
-        deadline = time.monotonic() + 10
-        while (after := int(cgroup.read("memory.current")) - before) > 16 * PAGE and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return increase, after
+        os.close(heap.allocate(size))  # what is charged once, such as the first slab of a kind
+        before = current()
+        fds = [heap.allocate(size) for _ in range(count)]
+        increase = current() - before
+        vmtest.close_fds(fds)
+    deadline = time.monotonic() + 10
+    while current() - before > STOCK and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return increase, current() - before
 
 
 def allocate_too_much(count, size):
