@@ -8,6 +8,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/err.h>
 #include <linux/init.h>
+#include <linux/io.h>
 #include <linux/iosys-map.h>
 #include <linux/ktime.h>
 #include <linux/miscdevice.h>
@@ -121,6 +122,96 @@ detach:
 	return err;
 }
 
+/* What the device reads and writes: without an IOMMU, at physical addresses. */
+static bool probe_device_is_filled(struct sg_table *sgt, u8 byte)
+{
+	struct scatterlist *sg;
+	unsigned int i;
+
+	for_each_sgtable_dma_sg(sgt, sg, i)
+		if (!probe_is_filled(phys_to_virt(sg_dma_address(sg)),
+				     sg_dma_len(sg), byte))
+			return false;
+
+	return true;
+}
+
+static void probe_device_fill(struct sg_table *sgt, u8 byte)
+{
+	struct scatterlist *sg;
+	unsigned int i;
+
+	for_each_sgtable_dma_sg(sgt, sg, i)
+		memset(phys_to_virt(sg_dma_address(sg)), byte, sg_dma_len(sg));
+}
+
+/* Passes the buffer to and fro between the CPU, at @cpu, and the device. */
+static int probe_take_turns(struct dma_buf *dmabuf, struct dmabuf_probe *probe,
+			    struct sg_table *sgt, void *cpu)
+{
+	const u8 device_byte = ~probe->expect, cpu_byte = probe->fill + 1;
+	int err;
+
+	if (probe_device_is_filled(sgt, probe->expect))
+		probe->found |= DMABUF_PROBE_SHARE_MAP;
+
+	probe_device_fill(sgt, device_byte);
+	if (probe_is_filled(cpu, dmabuf->size, probe->expect))
+		probe->found |= DMABUF_PROBE_SHARE_APART;
+
+	err = dma_buf_begin_cpu_access(dmabuf, DMA_BIDIRECTIONAL);
+	if (err)
+		return err;
+	if (probe_is_filled(cpu, dmabuf->size, device_byte))
+		probe->found |= DMABUF_PROBE_SHARE_BEGIN;
+
+	memset(cpu, cpu_byte, dmabuf->size);
+	if (probe_device_is_filled(sgt, device_byte))
+		probe->found |= DMABUF_PROBE_SHARE_KEEP;
+
+	err = dma_buf_end_cpu_access(dmabuf, DMA_BIDIRECTIONAL);
+	if (err)
+		return err;
+	if (probe_device_is_filled(sgt, cpu_byte))
+		probe->found |= DMABUF_PROBE_SHARE_END;
+
+	probe_device_fill(sgt, probe->fill);
+	return 0;
+}
+
+static int probe_share(struct dma_buf *dmabuf, struct dmabuf_probe *probe)
+{
+	struct dma_buf_attachment *attachment;
+	struct sg_table *sgt;
+	struct iosys_map map;
+	int err;
+
+	probe->found = 0;
+	attachment = dma_buf_attach(dmabuf, &probe_device->dev);
+	if (IS_ERR(attachment))
+		return PTR_ERR(attachment);
+
+	err = dma_buf_vmap_unlocked(dmabuf, &map);
+	if (err)
+		goto detach;
+
+	sgt = dma_buf_map_attachment_unlocked(attachment, DMA_BIDIRECTIONAL);
+	if (IS_ERR(sgt)) {
+		err = PTR_ERR(sgt);
+		goto vunmap;
+	}
+
+	err = probe_take_turns(dmabuf, probe, sgt, map.vaddr);
+	dma_buf_unmap_attachment_unlocked(attachment, sgt, DMA_BIDIRECTIONAL);
+	if (!err && probe_is_filled(map.vaddr, dmabuf->size, probe->fill))
+		probe->found |= DMABUF_PROBE_SHARE_UNMAP;
+vunmap:
+	dma_buf_vunmap_unlocked(dmabuf, &map);
+detach:
+	dma_buf_detach(dmabuf, attachment);
+	return err;
+}
+
 static long probe_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct dmabuf_probe probe;
@@ -143,6 +234,9 @@ static long probe_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		break;
 	case DMABUF_PROBE_MAP:
 		err = probe_map(dmabuf, &probe);
+		break;
+	case DMABUF_PROBE_SHARE:
+		err = probe_share(dmabuf, &probe);
 		break;
 	default:
 		err = -ENOTTY;
