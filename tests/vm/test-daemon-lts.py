@@ -33,6 +33,14 @@ class Lts(DaemonTest):
         self.assertIn("cma_heap", reply["reason"])
         self.assertIn(f"not installed for kernel {os.uname().release}", reply["reason"])
 
+    def test_udmabuf_says_its_limit(self):
+        """64 MiB, before Linux 7.3."""
+        self.assert_served(vmtest.allocate(heap="udmabuf", size=64 * MIB), "udmabuf")
+        reply = vmtest.allocate(heap="udmabuf", size=64 * MIB + 1)
+        self.assert_error(reply, "HeapUnavailable", heap="udmabuf")
+        for word in ("64 MiB", "udmabuf.size_limit_mb"):
+            self.assertIn(word, reply["reason"])
+
     def test_list(self):
         heaps = {heap["name"]: heap for heap in vmtest.call("ListHeaps")["heaps"]}
         self.assertEqual((heaps["system"]["state"], heaps["system"]["accounting"]), ("ready", "daemon"))
