@@ -41,6 +41,7 @@ verbs=$("$ctl" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
 for verb in $verbs; do
         grep -q "^\*$verb\*" "$folder/dmaheapctl.1.scd" || complain "dmaheapctl(1) lacks $verb"
 done
+# shellcheck disable=SC2086 # without a verb it is no word
 compare dmaheapctl.1 "$(for verb in '' $verbs; do "$ctl" $verb --help; done | options)"
 compare dmaheap-run.1 "$("$run" --help | options)"
 compare dmaheapd.8 "$("$daemon" --help | options)"
