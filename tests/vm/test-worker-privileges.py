@@ -12,7 +12,7 @@ import stat
 
 import vmtest
 from daemontest import DEADLINE, daemon_pid, process_state, spawner_pid
-from workertest import (SIGNALS_IGNORED, SIGNALS_STOPPING, WORKER_REQUEST, Spawner, WorkerTest, freeze, is_gone, status, thaw)
+from workertest import SIGNALS_IGNORED, WORKER_REQUEST, Spawner, WorkerTest, freeze, is_gone, status, thaw
 
 SCOPE = "/test-worked-for.scope"
 TITLE = "dmaheapd-worker: allocates dma-bufs for a client in this control group"
@@ -173,12 +173,12 @@ class Killed(WorkerTest):
                 os.kill(worker, number)
                 if number != signal.SIGKILL:
                     thaw(cgroup)
-                if number in SIGNALS_STOPPING:
+                if number == signal.SIGSTOP:
                     vmtest.wait_until(lambda: process_state(worker) == "T", DEADLINE, "the worker has stopped")
                     os.kill(worker, signal.SIGCONT)
                 reply = self.close_later(connection.receive())
                 # What systemd has services ignore, their children do.
-                if number in SIGNALS_STOPPING | SIGNALS_IGNORED | {signal.SIGPIPE}:
+                if number in SIGNALS_IGNORED | {signal.SIGSTOP, signal.SIGPIPE}:
                     self.assertIsNone(reply.error, reply)
                 else:
                     self.assert_error(reply, "OutOfResources", resource="processes")

@@ -127,9 +127,10 @@ def victims(cgroup):
     return re.findall(rf"oom-kill:.*,task_memcg={re.escape(cgroup)},task=([^,]*),", vmtest.run("dmesg"))
 
 
-# What a kernel does with signals that a process has not asked for (signal(7)).
-SIGNALS_IGNORED = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
-SIGNALS_STOPPING = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
+# What a kernel does not end a process for that has not asked for them (signal(7)). The last three would stop it, but not in
+# a process group without a parent in its session, such as a service's (setpgid(2), "orphaned").
+SIGNALS_IGNORED = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH,
+                   signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 
 
 # The protocol of worker-protocol.h, spoken to the real programs
