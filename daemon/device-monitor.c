@@ -14,9 +14,6 @@
 #define SUBSYSTEM_HEAP "dma_heap"
 #define SUBSYSTEM_REGION "cma_region"
 
-/* Room for a storm of events; what does not fit is made up for by an enumeration. */
-#define RECEIVE_BUFFER_SIZE (1024 * 1024)
-
 struct DeviceMonitor {
         HeapRegistry *registry;
         char *sysfs;
@@ -264,8 +261,6 @@ int device_monitor_new(sd_event *event, HeapRegistry *registry, const char *sysf
                 r = udev_monitor_filter_add_match_subsystem_devtype(monitor->monitor, SUBSYSTEM_REGION, NULL);
         if (r < 0)
                 return r;
-
-        (void) udev_monitor_set_receive_buffer_size(monitor->monitor, RECEIVE_BUFFER_SIZE);
 
         r = udev_monitor_enable_receiving(monitor->monitor);
         if (r < 0)
