@@ -61,6 +61,7 @@ struct Client {
         QuotaAccount account;
         QuotaShares shares; /* of the budgets of heaps */
         unsigned n_connections;
+        unsigned n_admitted; /* of them, those within the limits on connections */
 };
 
 /* What makes a client; everything is borrowed. */

@@ -352,12 +352,34 @@ int manager_connect(Manager *manager, int socket_fd, Connection *ret) {
         return 0;
 }
 
+bool manager_admit(Manager *manager, Connection *connection) {
+        unsigned n = 0, n_of_user = 0;
+
+        if (connection->admitted)
+                return true;
+
+        for (const Client *client = manager->clients.clients; client; client = client->next) {
+                n += client->n_admitted;
+                if (client->uid == connection->peer->uid)
+                        n_of_user += client->n_admitted;
+        }
+
+        if (n >= manager->config->connections_max || n_of_user >= manager->config->connections_per_user_max)
+                return false;
+
+        connection->client->n_admitted++;
+        connection->admitted = true;
+        return true;
+}
+
 void manager_disconnect(Manager *manager, Connection *connection) {
         Client *client = connection->client;
 
         if (!client)
                 return;
 
+        if (connection->admitted)
+                client->n_admitted--;
         if (--client->n_connections == 0)
                 worker_pool_forget_client(manager->worker_pool, client);
         client_registry_release(&manager->clients, client);

@@ -41,6 +41,7 @@ typedef struct Manager {
 typedef struct Connection {
         Peer *peer;
         Client *client;
+        bool admitted; /* within the limits on connections */
 } Connection;
 
 int manager_new(Manager **ret);
@@ -60,6 +61,10 @@ void manager_set_heaps_changed(Manager *manager, heap_changed_t on_heaps_changed
 
 /* Identifies who has connected. Returns 0, or -errno: -ESRCH when it is gone already. */
 int manager_connect(Manager *manager, int socket_fd, Connection *ret);
+
+/* Whether there is room for this connection, among all and among those of its user. Where there is, it has its place until it
+ * ends; where there is none, it is worth asking again. */
+bool manager_admit(Manager *manager, Connection *connection);
 
 /* The connection has ended; its request must have been cancelled. */
 void manager_disconnect(Manager *manager, Connection *connection);

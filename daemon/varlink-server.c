@@ -20,6 +20,9 @@
 /* A subscriber that has not read the last list gets no other until it has: the next one is whole anyway. */
 #define SUBSCRIBER_RETRY_USEC (500 * USEC_PER_MSEC)
 
+/* So many connections past a limit are told of it when they make a call. */
+#define CONNECTIONS_REFUSED_MAX 16U
+
 typedef struct Link Link;
 typedef int (*build_answer_t)(Link *link, sd_json_variant **ret);
 
@@ -135,17 +138,28 @@ static void on_scanned(void *userdata) {
                    "the list of heaps");
 }
 
-/* For methods without parameters. Returns 0, or what a method that has answered returns. */
-static int dispatch_nothing(sd_varlink *varlink, sd_json_variant *parameters) {
-        static const sd_json_dispatch_field table[] = { {} };
+/* Reads the parameters of a call from a connection that may make calls. Returns 0, or what a method that has answered returns. */
+static int link_dispatch(Link *link, sd_json_variant *parameters, const sd_json_dispatch_field *table, void *ret) {
+        if (!manager_admit(link->server->manager, &link->connection)) {
+                int r = sd_varlink_errorbo(link->varlink, "io.dmaheapd.Allocator.OutOfResources",
+                                           SD_JSON_BUILD_PAIR_STRING("resource", "connections"));
+                return r < 0 ? r : -EUSERS;
+        }
 
-        return sd_varlink_dispatch(varlink, parameters, table, NULL);
+        return sd_varlink_dispatch(link->varlink, parameters, table, ret);
 }
 
-static int vl_method_list_heaps(sd_varlink *varlink, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
+/* For methods without parameters. */
+static int link_dispatch_nothing(Link *link, sd_json_variant *parameters) {
+        static const sd_json_dispatch_field table[] = { {} };
+
+        return link_dispatch(link, parameters, table, NULL);
+}
+
+static int vl_method_list_heaps(sd_varlink *varlink _unused_, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
         Link *link = userdata;
 
-        int r = dispatch_nothing(varlink, parameters);
+        int r = link_dispatch_nothing(link, parameters);
         if (r != 0)
                 return r;
         if (flags & SD_VARLINK_METHOD_ONEWAY)
@@ -186,12 +200,14 @@ static int build_usage(Link *link, sd_json_variant **ret) {
         return reply_json_usage(link->server->manager->accounting, link->connection.client, link->connection.peer, ret);
 }
 
-static int vl_method_get_usage(sd_varlink *varlink, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
-        int r = dispatch_nothing(varlink, parameters);
+static int vl_method_get_usage(sd_varlink *varlink _unused_, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
+        Link *link = userdata;
+
+        int r = link_dispatch_nothing(link, parameters);
         if (r != 0)
                 return r;
 
-        return link_answer_counted(userdata, flags, build_usage);
+        return link_answer_counted(link, flags, build_usage);
 }
 
 static int build_clients(Link *link, sd_json_variant **ret) {
@@ -201,7 +217,7 @@ static int build_clients(Link *link, sd_json_variant **ret) {
 static int vl_method_list_clients(sd_varlink *varlink, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
         Link *link = userdata;
 
-        int r = dispatch_nothing(varlink, parameters);
+        int r = link_dispatch_nothing(link, parameters);
         if (r != 0)
                 return r;
         if (link->connection.peer->uid != 0)
@@ -235,7 +251,7 @@ static int vl_method_list_buffers(sd_varlink *varlink, sd_json_variant *paramete
         Link *link = userdata;
         int r;
 
-        r = sd_varlink_dispatch(varlink, parameters, table, &p);
+        r = link_dispatch(link, parameters, table, &p);
         if (r != 0)
                 return r;
         if (link->connection.peer->uid != 0)
@@ -326,7 +342,7 @@ static int vl_method_allocate(sd_varlink *varlink, sd_json_variant *parameters, 
         Link *link = userdata;
         int r;
 
-        r = sd_varlink_dispatch(varlink, parameters, table, &p);
+        r = link_dispatch(link, parameters, table, &p);
         if (r != 0)
                 return r;
         if (flags & SD_VARLINK_METHOD_ONEWAY)
@@ -368,14 +384,15 @@ static void on_input_stalled(void *userdata) {
         (void) sd_varlink_close(link->varlink); /* on_disconnect() frees the link */
 }
 
+/* What is past the limits by more than a few is closed by sd-varlink without a word. */
 static int server_apply_limits(VarlinkServer *server) {
         const Config *config = server->manager->config;
 
-        int r = sd_varlink_server_set_connections_max(server->server, config->connections_max);
+        int r = sd_varlink_server_set_connections_max(server->server, config->connections_max + CONNECTIONS_REFUSED_MAX);
         if (r < 0)
                 return r;
 
-        return sd_varlink_server_set_connections_per_uid_max(server->server, config->connections_per_user_max);
+        return sd_varlink_server_set_connections_per_uid_max(server->server, config->connections_per_user_max + CONNECTIONS_REFUSED_MAX);
 }
 
 static int on_connect(sd_varlink_server *sd_server _unused_, sd_varlink *varlink, void *userdata) {
@@ -397,6 +414,7 @@ static int on_connect(sd_varlink_server *sd_server _unused_, sd_varlink *varlink
         r = manager_connect(server->manager, sd_varlink_get_fd(varlink), &link->connection);
         if (r < 0)
                 return log_debug_errno(r, "Refusing a connection whose peer cannot be identified: %m");
+        (void) manager_admit(server->manager, &link->connection);
 
         r = input_watch_new(server->manager->event, sd_varlink_get_fd(varlink), on_input_stalled, link, &link->input_watch);
         if (r < 0)

@@ -157,6 +157,33 @@ class Messages(BadInput):
         vmtest.wait_until(lambda: vmtest.n_fds(self.pid) <= before, DEADLINE, "the descriptors are closed")
 
 
+class Connections(BadInput):
+    def test_of_one_user(self):
+        """64 are served, the next is told why it is not, and is served when one of them has gone."""
+        others = vmtest.as_user("user2", connections_of_a_user)
+        self.assertEqual(others, [None] * 64 + ["OutOfResources"] * 2 + [None])
+        # Far past the limit a connection is not even told.
+        self.assertEqual(vmtest.as_user("user2", too_many_connections_of_a_user), "closed")
+
+
+def connections_of_a_user():
+    """The errors, or None, of a call over each of 66 connections, and of one more over the last when the first has gone."""
+    connections = [vmtest.Varlink(timeout=DEADLINE) for _ in range(66)]
+    replies = [connection.call("Allocate", {"size": PAGE}) for connection in connections]
+    assert all(reply["resource"] == "connections" for reply in replies if reply.error)
+    connections[0].close()
+    vmtest.wait_until(lambda: not connections[-1].call("GetUsage").error, DEADLINE, "there is room again")
+    return [reply.error for reply in replies] + [connections[-1].call("GetUsage").error]
+
+
+def too_many_connections_of_a_user():
+    connections = [vmtest.Varlink(timeout=DEADLINE) for _ in range(100)]
+    try:
+        return connections[-1].call("GetUsage").error
+    except vmtest.ConnectionClosed:
+        return "closed"
+
+
 class Subscribers(BadInput):
     def test_one_that_does_not_read(self):
         """It is told no more until it reads again, and then the latest: the daemon does not hoard lists for it."""
