@@ -24,7 +24,8 @@ suite_names() {
         local file
         for file in "$PROJECT_DIR/$SUITES/$SUITE_PREFIX"*.{py,sh}; do
                 [[ -f $file && $file != */vmtest.py ]] || continue
-                suite_headers "$file" | grep -qw long || basename "$file" | sed "s/^$SUITE_PREFIX//; s/\.[a-z]*$//"
+                # Not -q, which ends before it has read all, and with it, by way of pipefail, what writes.
+                suite_headers "$file" | grep -w long >/dev/null || basename "$file" | sed "s/^$SUITE_PREFIX//; s/\.[a-z]*$//"
         done
 }
 
@@ -331,7 +332,7 @@ command_bench() {
         [[ ${#SUITES_CHOSEN[@]} -gt 0 ]] || die "there are no benchmarks"
         JOBS=()
         for file in "${SUITES_CHOSEN[@]}"; do
-                if suite_headers "$file" | grep -q '^host\b'; then
+                if suite_headers "$file" | grep '^host\b' >/dev/null; then
                         on_host+=("$file")
                 else
                         suite_jobs "$file"
