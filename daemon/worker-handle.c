@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
 /* A worker is asked one thing at a time and is believed nothing. Its process ends in one of two ways: it is killed (it was
- * idle, its job is of no use, or it misbehaved), or it dies; should the daemon die, at the end of its socket. Whatever the way, a job that was given to
- * it is only over when its pidfd has reported the exit and its socket has been drained: until then the memory may still be
- * the job's. */
+ * idle, its job is of no use, or it misbehaved), or it dies; should the daemon die, at the end of its socket. Whatever the
+ * way, a job that was given to it is only over when its pidfd has reported the exit and its socket has been drained: until
+ * then the memory may still be the job's. */
 
 #include <signal.h>
 #include <sys/epoll.h>
