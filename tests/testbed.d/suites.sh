@@ -239,7 +239,7 @@ host_unit() {
                 (
                         flock 9
                         in_build_tree "$tree" "$SOURCE" "$REPLY" env CCACHE_DIR=/cache \
-                                meson test -C /work/build --print-errorlogs
+                                meson test -C /work/build --timeout-multiplier 6 --print-errorlogs
                 ) >"$out" 2>&1 9>"$CACHE/locks/unit-$kind" || true
                 passed=$(meson_count "$out" 'Ok')
                 # What is skipped has not been tested.
