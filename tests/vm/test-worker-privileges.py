@@ -176,12 +176,13 @@ class Killed(WorkerTest):
                 if number == signal.SIGSTOP:
                     vmtest.wait_until(lambda: process_state(worker) == "T", DEADLINE, "the worker has stopped")
                     os.kill(worker, signal.SIGCONT)
-                reply = self.close_later(connection.receive())
+                reply = connection.receive()
+                vmtest.close_fds(reply.fds)
                 # What systemd has services ignore, their children do.
                 if number in SIGNALS_IGNORED | {signal.SIGSTOP, signal.SIGPIPE}:
                     self.assertIsNone(reply.error, reply)
                 else:
-                    self.assert_error(reply, "OutOfResources", resource="processes")
+                    self.assertEqual((reply.error, reply.parameters), ("OutOfResources", {"resource": "processes"}))
                     vmtest.wait_until(lambda: is_gone(worker), DEADLINE, "the worker is gone")
                 thaw(cgroup)
         self.use(connection)
