@@ -10,6 +10,7 @@ import mmap
 import os
 import re
 import struct
+import time
 import unittest
 
 import vmtest
@@ -198,13 +199,14 @@ def kmemleak(command):
 
 
 def leaks():
-    """What kmemleak finds, after scanning until the number no longer changes: a young object is not yet one."""
-    found = None
-    for _ in range(4):
+    """What kmemleak finds. It tells of an object that was five seconds old when a scan began and the same as in the scan before."""
+    begun, found = time.monotonic(), None
+    for _ in range(50):
+        aged = time.monotonic() > begun + 6
         kmemleak("scan")
         with open(KMEMLEAK, encoding="utf-8", errors="replace") as file:
             before, found = found, file.read()
-        if before == found:
+        if aged and before == found:
             break
     return found
 

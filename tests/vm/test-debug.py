@@ -49,16 +49,17 @@ class ZPlanted(unittest.TestCase):
     def test_1_atomic_sleep(self):
         self.assertIn("sleeping function called from invalid context", self.plant("atomic"))
 
-    def test_2_kasan(self):
-        self.assertIn("KASAN: slab-out-of-bounds", self.plant("kasan"))
+    def test_2_lockdep(self):
+        self.assertIn("possible circular locking dependency", self.plant("lockdep"))
 
     def test_3_kmemleak(self):
         heaps.kmemleak("clear")
         self.plant("kmemleak")
         self.assertIn("planted_fault", heaps.leaks())
 
-    def test_4_lockdep(self):
-        self.assertIn("possible circular locking dependency", self.plant("lockdep"))
+    def test_4_kasan(self):
+        # Last: lockdep trusts nothing any more after this.
+        self.assertIn("KASAN: slab-out-of-bounds", self.plant("kasan"))
 
 
 if __name__ == "__main__":
