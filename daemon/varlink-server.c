@@ -138,11 +138,24 @@ static void on_scanned(void *userdata) {
                    "the list of heaps");
 }
 
+/* sd-varlink returns the errno that stands for the error it has sent. */
+static int send_error(sd_varlink *varlink, const AllocateReply *reply) {
+        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
+        const char *error;
+
+        if (reply->error == ALLOCATE_PERMISSION_DENIED)
+                return sd_varlink_error(varlink, SD_VARLINK_ERROR_PERMISSION_DENIED, NULL);
+        if (reply->error == ALLOCATE_INVALID_PARAMETER)
+                return sd_varlink_error_invalid_parameter_name(varlink, reply->parameter);
+
+        int r = reply_json_error(reply, &error, &parameters);
+        return r < 0 ? sd_varlink_error_errno(varlink, r) : sd_varlink_error(varlink, error, parameters);
+}
+
 /* Reads the parameters of a call from a connection that may make calls. Returns 0, or what a method that has answered returns. */
 static int link_dispatch(Link *link, sd_json_variant *parameters, const sd_json_dispatch_field *table, void *ret) {
         if (!manager_admit(link->server->manager, &link->connection)) {
-                int r = sd_varlink_errorbo(link->varlink, "io.dmaheapd.Allocator.OutOfResources",
-                                           SD_JSON_BUILD_PAIR_STRING("resource", "connections"));
+                int r = send_error(link->varlink, &(AllocateReply) { .error = ALLOCATE_OUT_OF_RESOURCES, .resource = "connections" });
                 return r < 0 ? r : -EUSERS;
         }
 
@@ -299,19 +312,6 @@ static bool link_send_buffers(Link *link, const AllocateReply *reply) {
         return true;
 }
 
-static int send_error(sd_varlink *varlink, const AllocateReply *reply) {
-        _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
-        const char *error;
-
-        if (reply->error == ALLOCATE_PERMISSION_DENIED)
-                return sd_varlink_error(varlink, SD_VARLINK_ERROR_PERMISSION_DENIED, NULL);
-        if (reply->error == ALLOCATE_INVALID_PARAMETER)
-                return sd_varlink_error_invalid_parameter_name(varlink, reply->parameter);
-
-        int r = reply_json_error(reply, &error, &parameters);
-        return r < 0 ? sd_varlink_error_errno(varlink, r) : sd_varlink_error(varlink, error, parameters);
-}
-
 static bool on_replied(const AllocateReply *reply, void *userdata) {
         Link *link = userdata;
 
@@ -320,7 +320,7 @@ static bool on_replied(const AllocateReply *reply, void *userdata) {
         if (reply->error == ALLOCATE_SUCCESS)
                 return link_send_buffers(link, reply);
 
-        /* sd-varlink returns the errno that stands for the error it has sent; only a link that still waits has got none. */
+        /* Only a link that still waits has got none. */
         (void) send_error(link->varlink, reply);
         return false;
 }
