@@ -44,12 +44,12 @@ suite_words() {
 # suite_jobs FILE: adds to JOBS a line for each machine FILE wants: kernel, build, label, and the options of exec and
 # files in the shell's quoting, parted by tabs.
 suite_jobs() {
-        local file=$1 line word kernels builds options files kernel build label folder headers
+        local file=$1 line word kernels builds options files kernel build label folder headers times job i
         folder=$(dirname "$file")
         # A file may have 'long' on a line of its own.
         headers=$(suite_headers "$file" | grep -vx 'long' || true)
         while IFS= read -r line; do
-                kernels=stock builds=release options=() files=() label=
+                kernels=stock builds=release options=() files=() label='' times=1
                 while read -r word; do
                         case $word in
                         '' | long) ;;
@@ -59,6 +59,7 @@ suite_jobs() {
                                 options+=(--append "${word#*=}")
                                 label+=", ${word#*=}"
                                 ;;
+                        times=*) times=${word#*=} ;;
                         memory=* | timeout=*) options+=("--${word%%=*}" "${word#*=}") ;;
                         enable=*)
                                 for word in $(tr , ' ' <<<"${word#*=}"); do
@@ -85,9 +86,12 @@ suite_jobs() {
                 done < <(suite_words "$line")
                 for kernel in ${kernels//,/ }; do
                         for build in ${builds//,/ }; do
-                                JOBS+=("$kernel"$'\t'"$build"$'\t'"$(suite_name "$file") ($kernel, $build$label)"$'\t'"$(
+                                job="$kernel"$'\t'"$build"$'\t'"$(suite_name "$file") ($kernel, $build$label)"$'\t'"$(
                                         printf '%q ' "${options[@]}" "$file" "$PROJECT_DIR/tests/vm/vmtest.py" "${files[@]}"
-                                )")
+                                )"
+                                for ((i = 0; i < times; i++)); do
+                                        JOBS+=("$job")
+                                done
                         done
                 done
         done <<<"$headers"
@@ -134,14 +138,21 @@ jobs_prepare() {
         export TESTBED_SOURCE=$SOURCE
 }
 
-# What the kernel says where the emulator has got its processor wrong (an int3 that had just been patched away) or where
-# the host did not let it run for half a minute. Nothing that runs in the machine can do either.
-EMULATOR_FAILED='Oops: int3|watchdog: BUG: soft lockup|rcu_preempt kthread starved'
+# emulator_failed ERR: whether a machine, whose standard error is in the file ERR, ended by no fault of what runs in it: the
+# emulator got its processor wrong (an int3 that had just been patched away), or the host did not let it run for half a
+# minute and it never came up. One that did come up and stood still may have one of our modules to thank for it.
+emulator_failed() {
+        local console
+        console=$(sed -n 's/.*(console: \(.*\))$/\1/p' "$1" | tail -n 1)
+        grep -aqs 'Oops: int3' "$console" ||
+                { grep -q 'the machine was not up after' "$1" &&
+                        grep -aqsE 'watchdog: BUG: soft lockup|rcu_preempt kthread starved' "$console"; }
+}
 
 # job_exec BASE OPTION…: runs one machine, its output in BASE.out and BASE.err. One that the emulator has failed is run
 # again, once.
 job_exec() {
-        local base=$1 try status console
+        local base=$1 try status
         shift
         for try in 1 2; do
                 status=0
@@ -150,8 +161,7 @@ job_exec() {
                 trap "kill $! 2>/dev/null; exit 143" TERM
                 wait $! || status=$?
                 [[ $status -eq $EXIT_TESTBED && $try -eq 1 ]] || break
-                console=$(sed -n 's/.*(console: \(.*\))$/\1/p' "$base.err" | tail -n 1)
-                grep -aqsE "$EMULATOR_FAILED" "$console" || break
+                emulator_failed "$base.err" || break
                 progress "the emulator failed, running again: $*"
         done
         return "$status"

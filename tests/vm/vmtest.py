@@ -2,7 +2,8 @@
 """What the suites in this folder share: the harness, a varlink client, and ways to look at the machine.
 
 A suite is a file test-NAME.py that runs in the machine as root. Comments at its head say in which machines, one line a
-machine: '# testbed: kernel=stock append="cma=64M" build=release,sanitize enable=dmaheapd.socket files=helper.py'.
+machine: '# testbed: kernel=stock append="cma=64M" build=release,sanitize enable=dmaheapd.socket files=helper.py'; 'times=20'
+among the words makes twenty of it.
 It ends with vmtest.main(), which prints a line a test and, last, how many were run.
 """
 
