@@ -27,6 +27,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
@@ -130,7 +131,7 @@ static int cma_heap_zero(struct page *page, unsigned long n_pages)
 			while (n-- > 0)
 				clear_highpage(page++);
 		} else {
-			memset(page_address(page), 0, n << PAGE_SHIFT);
+			clear_pages(page_address(page), n);
 			page += n;
 		}
 		cond_resched();
@@ -151,6 +152,10 @@ static struct dma_buf *cma_heap_allocate(struct dma_heap *heap,
 	struct cma_heap_buffer *buffer;
 	struct dma_buf *dmabuf;
 	int err;
+
+	/* What can never succeed must not be charged either: sums of it overflow. */
+	if (n_pages > totalram_pages())
+		return ERR_PTR(-ENOMEM);
 
 	buffer = kzalloc_obj(*buffer);
 	if (!buffer)

@@ -5,6 +5,7 @@
 
 import contextlib
 import errno
+import mmap
 import os
 import resource
 import time
@@ -110,10 +111,19 @@ class Memory(heaps.HeapTest):
             self.assertEqual(error, errno.ENOMEM)
             self.assertEqual(cgroup.keyed("memory.events")["oom_kill"], 0)
 
-    def test_page_cache_makes_way(self):
+    def test_what_can_be_reclaimed_makes_way(self):
         with Cgroup("payer") as cgroup:
             cgroup.write("memory.max", 64 * MIB)
-            self.assertEqual(in_cgroup(cgroup, allocate_until_refused, 48 * MIB)[0], 1)
+            self.assertEqual(in_cgroup(cgroup, allocate_beside_lazily_freed), (1, 0))
+
+
+def allocate_beside_lazily_freed():
+    """One buffer, when the control group is full of pages that the kernel may take back; without swap, only such as these."""
+    size = 40 * MIB
+    with mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        memory[::PAGE] = b"x" * (size // PAGE)
+        memory.madvise(mmap.MADV_FREE)
+        return allocate_until_refused(48 * MIB, count=1)
 
 
 def charged(cgroup, size, count):
@@ -197,6 +207,27 @@ class Dmem(heaps.HeapTest):
     def test_a_failed_allocation_is_not_charged(self):
         with Cgroup("payer") as cgroup:
             self.assertEqual(in_cgroup(cgroup, allocate_until_refused, 65 * MIB, CMA), (0, errno.ENOMEM))
+            self.assertEqual(cgroup.keyed("dmem.current").get(CMA, 0), 0)
+
+    def test_a_size_beyond_all_bounds_is_not_charged(self):
+        # The counter adds before it looks: of these it would think that they are negative.
+        with Cgroup("payer") as cgroup:
+            cgroup.write("dmem.max", f"{CMA} {8 * MIB}")
+            def attempts():
+                cgroup.enter()
+                with heaps.Heap(CMA) as heap:
+                    fd = heap.allocate(MIB)
+                    for size in ((1 << 64) - PAGE, (1 << 64) - MIB, 1 << 63, 1 << 62):
+                        try:
+                            heap.allocate(size)
+                            return "allocated", size
+                        except OSError as error:
+                            if error.errno != errno.ENOMEM:
+                                return error.errno, size
+                    current = cgroup.keyed("dmem.current")[CMA]
+                    os.close(fd)
+                    return current
+            self.assertEqual(vmtest.Child(attempts).result(), MIB)
             self.assertEqual(cgroup.keyed("dmem.current").get(CMA, 0), 0)
 
     def test_the_charge_stays_with_who_allocated(self):
