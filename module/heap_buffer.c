@@ -55,21 +55,40 @@ struct heap_mapping {
 	struct sg_table sgt;
 };
 
-static int heap_buffer_copy_memory(const struct heap_buffer *buffer,
-				   struct sg_table *sgt)
+/* How much a device takes in one piece: little where it works on a copy. */
+static unsigned int heap_buffer_max_segment(struct device *dev)
 {
+	size_t size = ALIGN_DOWN(dma_max_mapping_size(dev), PAGE_SIZE);
+
+	return size ? min_t(size_t, size, HEAP_BUFFER_MAX_SEGMENT) : PAGE_SIZE;
+}
+
+/* A table of a buffer's memory, of entries that the device takes. */
+static int heap_buffer_copy_memory(const struct heap_buffer *buffer,
+				   struct device *dev, struct sg_table *sgt)
+{
+	unsigned int max_segment = heap_buffer_max_segment(dev);
 	struct scatterlist *from, *to;
-	unsigned int i;
+	unsigned int i, n_entries = 0;
 	int err;
 
-	err = sg_alloc_table(sgt, buffer->memory.orig_nents, GFP_KERNEL);
+	for_each_sgtable_sg(&buffer->memory, from, i)
+		n_entries += DIV_ROUND_UP(from->length, max_segment);
+
+	err = sg_alloc_table(sgt, n_entries, GFP_KERNEL);
 	if (err)
 		return err;
 
 	to = sgt->sgl;
 	for_each_sgtable_sg(&buffer->memory, from, i) {
-		sg_set_page(to, sg_page(from), from->length, from->offset);
-		to = sg_next(to);
+		unsigned int done, length;
+
+		for (done = 0; done < from->length; done += length) {
+			length = min(from->length - done, max_segment);
+			sg_set_page(to, sg_page(from) + (done >> PAGE_SHIFT),
+				    length, 0);
+			to = sg_next(to);
+		}
 	}
 
 	return 0;
@@ -89,7 +108,7 @@ static struct sg_table *heap_buffer_map(struct dma_buf_attachment *attachment,
 	mapping->dev = attachment->dev;
 	mapping->dir = dir;
 
-	err = heap_buffer_copy_memory(buffer, &mapping->sgt);
+	err = heap_buffer_copy_memory(buffer, mapping->dev, &mapping->sgt);
 	if (err)
 		goto err_free;
 
@@ -153,11 +172,9 @@ static int heap_buffer_end_cpu_access(struct dma_buf *dmabuf,
 {
 	struct heap_buffer *buffer = dmabuf->priv;
 	struct heap_mapping *mapping;
-	int err;
 
-	err = dma_resv_lock_interruptible(dmabuf->resv, NULL);
-	if (err)
-		return err;
+	/* Not interruptible: many do not look at how the end of an access ended. */
+	dma_resv_lock(dmabuf->resv, NULL);
 
 	if (buffer->vaddr)
 		flush_kernel_vmap_range(buffer->vaddr, buffer->size);

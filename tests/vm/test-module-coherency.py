@@ -11,15 +11,15 @@ import mmap
 
 import heaps
 import vmtest
-from heaps import CMA, KIB, PAGE, SYSTEM
+from heaps import CMA, KIB, MIB, PAGE, SYSTEM
 
 # tests/modules/dmabuf_probe.h
 MAP, APART, BEGIN, KEEP, END, UNMAP = (1 << bit for bit in range(6))
 
 
 class Coherency(heaps.HeapTest):
-    # A bounce buffer has at most 256 KiB in one piece.
-    SIZES = (PAGE, 64 * KIB, 31 * PAGE)
+    # A bounce buffer has at most 256 KiB in one piece; what is larger is handed over in several.
+    SIZES = (PAGE, 64 * KIB, 31 * PAGE, 600 * KIB, 2 * MIB)
 
     def test_a_device_and_the_cpu_take_turns(self):
         for name in (SYSTEM, CMA, "reserved"):
