@@ -20,23 +20,19 @@
 #include <linux/init.h>
 #include <linux/list.h>
 #include <linux/log2.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/scatterlist.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "heap_buffer.h"
 
-/* What a PMD maps; a device gains nothing from more. */
-#define SYSTEM_HEAP_MAX_ORDER	min(PMD_SHIFT - PAGE_SHIFT, MAX_PAGE_ORDER)
-
-/*
- * Exporting a buffer takes an inode, a file and the like, which the kernel
- * charges to the same memory cgroup, and for them it does wake the OOM killer.
- * This much is kept free for them.
- */
-#define SYSTEM_HEAP_SPARE_ORDER	1
+/* What a PMD maps where pages have 4 KiB; a device gains nothing from more. */
+#define SYSTEM_HEAP_MAX_ORDER	min(get_order(SZ_2M), MAX_PAGE_ORDER)
 
 static gfp_t system_heap_gfp(unsigned int order)
 {
@@ -100,6 +96,7 @@ static void system_heap_free_pages(struct list_head *pages)
 	list_for_each_entry_safe(page, next, pages, lru) {
 		list_del(&page->lru);
 		__free_pages(page, compound_order(page));
+		cond_resched();
 	}
 }
 
@@ -111,7 +108,9 @@ static int system_heap_set_memory(struct heap_buffer *buffer,
 	struct scatterlist *sg;
 	int err;
 
-	err = sg_alloc_table(&buffer->memory, n_runs, GFP_KERNEL);
+	/* Of single pages, half a percent of the buffer: no reason to kill either. */
+	err = sg_alloc_table(&buffer->memory, n_runs,
+			     GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
 	if (err)
 		return err;
 
@@ -150,21 +149,19 @@ static const struct heap_buffer_ops system_heap_buffer_ops = {
 	.release = system_heap_buffer_release,
 };
 
-/* Makes sure that the caller's memory cgroup can take the rest, too. */
-static int system_heap_probe_spare(void)
+/*
+ * Exporting takes an inode, a file and the like, about 1 KiB, which the kernel
+ * would charge to the caller's memory cgroup, too, and at its limit wake the OOM
+ * killer for them. They are charged to nobody instead.
+ */
+static struct dma_buf *system_heap_export(struct heap_buffer *buffer,
+					  struct dma_heap *heap, u32 fd_flags)
 {
-	struct page *page;
+	struct mem_cgroup *old = set_active_memcg(root_mem_cgroup);
+	struct dma_buf *dmabuf = heap_buffer_export(buffer, heap, fd_flags);
 
-	if (!mem_accounting)
-		return 0;
-
-	page = alloc_pages(system_heap_gfp(0) & ~__GFP_ZERO,
-			   SYSTEM_HEAP_SPARE_ORDER);
-	if (!page)
-		return -ENOMEM;
-
-	__free_pages(page, SYSTEM_HEAP_SPARE_ORDER);
-	return 0;
+	set_active_memcg(old);
+	return dmabuf;
 }
 
 static struct dma_buf *system_heap_allocate(struct dma_heap *heap,
@@ -197,24 +194,15 @@ static struct dma_buf *system_heap_allocate(struct dma_heap *heap,
 	if (err)
 		goto err_free_pages;
 
-	err = system_heap_probe_spare();
-	if (err)
-		goto err_release;
-
-	dmabuf = heap_buffer_export(buffer, heap, fd_flags);
-	if (IS_ERR(dmabuf)) {
-		err = PTR_ERR(dmabuf);
-		goto err_release;
-	}
+	dmabuf = system_heap_export(buffer, heap, fd_flags);
+	if (IS_ERR(dmabuf))
+		system_heap_buffer_release(buffer);
 
 	return dmabuf;
 
 err_free_pages:
 	system_heap_free_pages(&pages);
 	kfree(buffer);
-	return ERR_PTR(err);
-err_release:
-	system_heap_buffer_release(buffer);
 	return ERR_PTR(err);
 }
 
