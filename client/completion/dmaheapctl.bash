@@ -12,7 +12,7 @@ __dmaheapctl_units() {
 _dmaheapctl() {
         local cur
         local common='--help --json= --bytes --timeout= --address='
-        local verbs='list allocate usage clients buffers monitor top'
+        local verbs='list allocate usage clients buffers info monitor top'
         local verb= i word=
 
         # '=' separates words in COMP_WORDS: put an option and its value together again.

@@ -37,6 +37,7 @@ int verb_allocate(Options *o, int argc, char *argv[]);
 int verb_usage(Options *o, int argc, char *argv[]);
 int verb_clients(Options *o, int argc, char *argv[]);
 int verb_buffers(Options *o, int argc, char *argv[]);
+int verb_info(Options *o, int argc, char *argv[]);
 int verb_monitor(Options *o, int argc, char *argv[]);
 int verb_top(Options *o, int argc, char *argv[]);
 

@@ -76,6 +76,15 @@ static const Verb verbs[] = {
                         "  dmaheapctl buffers --json=short | jq '.buffers | sort_by(-.size) | .[0]'\n",
         },
         {
+                .name = "info",
+                .function = verb_info,
+                .arguments = "",
+                .summary = "the daemon's version, and how it counts the kernel's buffers",
+                .description =
+                        "Shows which daemon answers, and what it counts the buffers by that the kernel still has: 'bpf', a\n"
+                        "program on the kernel's own list, or 'debugfs', where that cannot be had; or why neither can.\n",
+        },
+        {
                 .name = "monitor",
                 .function = verb_monitor,
                 .arguments = "",

@@ -421,6 +421,10 @@ int dmaheap_list_clients(DmaHeapConnection *c, DmaHeapReply **ret_reply, DmaHeap
         return connection_call(c, METHOD_LIST_CLIENTS, NULL, ret_reply, ret_error);
 }
 
+int dmaheap_get_daemon_info(DmaHeapConnection *c, DmaHeapReply **ret_reply, DmaHeapError **ret_error) {
+        return connection_call(c, METHOD_GET_INFO, NULL, ret_reply, ret_error);
+}
+
 int dmaheap_list_buffers(DmaHeapConnection *c, const char *unit, uid_t uid, DmaHeapReply **ret_reply,
                          DmaHeapError **ret_error) {
         __attribute__((__cleanup__(sd_json_variant_unrefp))) sd_json_variant *parameters = NULL;

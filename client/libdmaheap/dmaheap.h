@@ -330,6 +330,12 @@ typedef struct DmaHeapLiveBuffer {
         uint64_t allocated_usec; /* CLOCK_BOOTTIME */
 } DmaHeapLiveBuffer;
 
+/* What the daemon says of itself (GetInfo of org.varlink.service). */
+typedef struct DmaHeapDaemonInfo {
+        const char *product; /* its name, and in brackets how it counts the kernel's buffers: for people */
+        const char *version;
+} DmaHeapDaemonInfo;
+
 /* Asks for the heaps: dmaheap_reply_heaps(). Returns 0; the errors at the top of this file. */
 int dmaheap_list_heaps(DmaHeapConnection *c, DmaHeapReply **ret_reply, DmaHeapError **ret_error);
 
@@ -344,6 +350,10 @@ int dmaheap_list_clients(DmaHeapConnection *c, DmaHeapReply **ret_reply, DmaHeap
  * For root only. Returns 0; the errors at the top of this file. */
 int dmaheap_list_buffers(DmaHeapConnection *c, const char *unit, uid_t uid, DmaHeapReply **ret_reply,
                          DmaHeapError **ret_error);
+
+/* Asks which daemon this is, and how it counts buffers: dmaheap_reply_daemon_info(). Returns 0; the errors at the top of this
+ * file. */
+int dmaheap_get_daemon_info(DmaHeapConnection *c, DmaHeapReply **ret_reply, DmaHeapError **ret_error);
 
 /* ---- Replies ------------------------------------------------------------------------------------------------- */
 
@@ -376,6 +386,9 @@ const DmaHeapClient *const *dmaheap_reply_clients(const DmaHeapReply *reply, siz
 
 /* ListBuffers: the buffers, *ret_n of them. */
 const DmaHeapLiveBuffer *const *dmaheap_reply_live_buffers(const DmaHeapReply *reply, size_t *ret_n);
+
+/* GetInfo: the daemon's name and version. */
+const DmaHeapDaemonInfo *dmaheap_reply_daemon_info(const DmaHeapReply *reply);
 
 /* All methods: the parameters of the reply as JSON, as the daemon sent them. pretty: 1 for several lines, 0 for one; both
  * end with a newline. The caller frees *ret with free().

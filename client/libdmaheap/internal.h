@@ -65,6 +65,7 @@ typedef enum Method {
         METHOD_GET_USAGE,
         METHOD_LIST_CLIENTS,
         METHOD_LIST_BUFFERS,
+        METHOD_GET_INFO,
         METHOD_MAX_
 } Method;
 
@@ -79,12 +80,13 @@ struct DmaHeapReply {
         size_t n_buffers;
 
         const DmaHeapUsageReport *usage;
+        const DmaHeapDaemonInfo *daemon_info;
 
         const void *const *entries; /* heaps, clients or live buffers */
         size_t n_entries;
 };
 
-/* "Allocate" and so on, with the interface's name before it. */
+/* "io.dmaheapd.Allocator.Allocate" and so on. */
 const char *method_name(Method method);
 
 /* Parses the parameters of a reply and takes over the fds that came with it: of the n_fds, those that belong to a buffer are

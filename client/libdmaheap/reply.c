@@ -8,6 +8,7 @@ static const char *const method_names[METHOD_MAX_] = {
         [METHOD_GET_USAGE]    = INTERFACE ".GetUsage",
         [METHOD_LIST_CLIENTS] = INTERFACE ".ListClients",
         [METHOD_LIST_BUFFERS] = INTERFACE ".ListBuffers",
+        [METHOD_GET_INFO]     = "org.varlink.service.GetInfo",
 };
 
 static const char *const state_names[] = {
@@ -162,6 +163,22 @@ static int parse_usage_report(DmaHeapReply *reply, sd_json_variant *v) {
         return 0;
 }
 
+static int parse_daemon_info(DmaHeapReply *reply, sd_json_variant *v) {
+        DmaHeapDaemonInfo *i;
+        int r;
+
+        i = arena_alloc(&reply->arena, 1, sizeof(*i));
+        if (!i)
+                return -ENOMEM;
+
+        if ((r = field_string(&reply->arena, v, "product", 0, &i->product)) < 0 ||
+            (r = field_string(&reply->arena, v, "version", 0, &i->version)) < 0)
+                return r;
+
+        reply->daemon_info = i;
+        return 0;
+}
+
 static int parse_buffers(DmaHeapReply *reply, sd_json_variant *v, int *fds, size_t n_fds) {
         sd_json_variant *array = sd_json_variant_by_key(v, "buffers");
         DmaHeapBuffer *buffers;
@@ -213,6 +230,8 @@ static int parse_parameters(DmaHeapReply *reply, sd_json_variant *v, int *fds, s
                 return field_array(a, v, "clients", parse_client, &reply->entries, &reply->n_entries);
         case METHOD_LIST_BUFFERS:
                 return field_array(a, v, "buffers", parse_live_buffer, &reply->entries, &reply->n_entries);
+        case METHOD_GET_INFO:
+                return parse_daemon_info(reply, v);
         case METHOD_MAX_:
                 break;
         }
@@ -298,6 +317,10 @@ const DmaHeapClient *const *dmaheap_reply_clients(const DmaHeapReply *reply, siz
 
 const DmaHeapLiveBuffer *const *dmaheap_reply_live_buffers(const DmaHeapReply *reply, size_t *ret_n) {
         return (const DmaHeapLiveBuffer *const *) reply_entries(reply, METHOD_LIST_BUFFERS, ret_n);
+}
+
+const DmaHeapDaemonInfo *dmaheap_reply_daemon_info(const DmaHeapReply *reply) {
+        return reply ? reply->daemon_info : NULL;
 }
 
 int dmaheap_reply_json(const DmaHeapReply *reply, int pretty, char **ret) {

@@ -39,6 +39,8 @@ ERRORS = {
 USAGE = {"bytesUsed": 1 << 20, "bytesMax": 1 << 30, "buffersUsed": 3, "buffersMax": None}
 HEAP_USAGE = [{"heap": "system", "bytesUsed": 1 << 20, "bytesMax": None}]
 FIXED = {
+    "org.varlink.service.GetInfo": {"vendor": "nobody", "product": "fake (buffers counted by hand)", "version": "7", "url": "",
+                                    "interfaces": ["org.varlink.service", "io.dmaheapd.Allocator"]},
     "GetUsage": {"client": USAGE, "user": {**USAGE, "bytesMax": None}, "heaps": HEAP_USAGE, "cgroupHeadroom": 5 << 20},
     "ListClients": {"clients": [{"unit": None, "cgroup": "/a", "uid": 1000, "user": 1001, "connections": 2, "usage": USAGE,
                                  "heaps": HEAP_USAGE}]},

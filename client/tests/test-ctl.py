@@ -57,7 +57,7 @@ def test_errors(man_folder):
 
 
 def test_json():
-    for verb in ("list", "usage", "clients", "buffers"):
+    for verb in ("list", "usage", "clients", "buffers", "info"):
         short, pretty = run(verb, "--json=short").stdout, run(verb, "--json=pretty").stdout
         assert short.count("\n") == 1 and pretty.count("\n") > 3, verb
         assert json.loads(short) == json.loads(pretty)
@@ -76,6 +76,7 @@ def test_tables():
     assert re.search(r"(?m)^this client +1M +1G +3 +-$", run("usage").stdout)
     assert re.search(r"(?m)^/a +1000 +1001 +2 +1M ", run("clients").stdout)
     assert "1 buffer, 4K in all." in run("buffers").stdout
+    assert run("info").stdout == "Daemon:  fake (buffers counted by hand)\nVersion: 7\n"
     assert "0 buffers" in run("buffers", "--unit=b.service").stdout
 
 

@@ -132,6 +132,11 @@ static void test_lists(void) {
         CHECK(n == 0);
         (void) dmaheap_reply_free(reply);
 
+        CHECK(dmaheap_get_daemon_info(c, &reply, NULL) == 0);
+        CHECK(strcmp(dmaheap_reply_daemon_info(reply)->product, "fake (buffers counted by hand)") == 0);
+        CHECK(strcmp(dmaheap_reply_daemon_info(reply)->version, "7") == 0 && !dmaheap_reply_usage(reply));
+        (void) dmaheap_reply_free(reply);
+
         (void) dmaheap_connection_free(c);
 }
 

@@ -204,12 +204,20 @@ class Census(AccountingTest):
         name = ctypes.create_string_buffer(name)
         fcntl.ioctl(fd, 0x40086201, struct.pack("Q", ctypes.addressof(name)))  # DMA_BUF_SET_NAME
 
+    def assert_shown(self, text):
+        """What a person is told of how buffers are counted."""
+        self.assertIn(f"Daemon:  dmaheapd ({text}", vmtest.run("dmaheapctl", "info"))
+
+    def test_by_bpf(self):
+        self.assert_shown("buffers counted by bpf)")
+
     def test_by_debugfs(self):
         """The same, whatever names the buffers have been given."""
         with service_with("Environment=DMAHEAPD_TEST_NO_BPF=1"):
             connection = self.client(self.cgroup(SCOPE))
             fds = self.allocate(connection, PAGE, count=3)
             self.assertIn("Counting buffers by way of debugfs", vmtest.journal(lines=5))
+            self.assert_shown("buffers counted by debugfs)")
             forged = max(kernel_buffers()) + 1
             names = b"\n00004096\t00000000\t00080007\t0", b"\n%08d\tx" % forged, b"\n\n\nTotal 0 objects, 0 bytes\n"
             for fd, name in zip(fds, names):
@@ -230,6 +238,7 @@ class Census(AccountingTest):
             self.assertNotEqual(reply["reason"], "")
             self.assertIsNone(vmtest.call("ListHeaps").error)
             self.assertIn("cannot be counted", vmtest.journal(lines=8))
+            self.assert_shown("buffers cannot be counted: BPF: switched off for a test; /sys/kernel/debug/dma_buf/bufinfo: ")
 
 
 if __name__ == "__main__":

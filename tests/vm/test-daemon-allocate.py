@@ -196,7 +196,7 @@ class Interface(unittest.TestCase):
     def test_info(self):
         info = vmtest.call("org.varlink.service.GetInfo")
         self.assertLessEqual({vmtest.INTERFACE, "org.varlink.service"}, set(info["interfaces"]))
-        self.assertEqual(info["product"], "dmaheapd")
+        self.assertEqual(info["product"], "dmaheapd (buffers counted by bpf)")
 
 
 def symbols(text):

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+
+#include "dmaheapctl.h"
+
+static void print_info(const Options *o, const DmaHeapReply *reply) {
+        const DmaHeapDaemonInfo *info = dmaheap_reply_daemon_info(reply);
+
+        (void) o;
+        (void) printf("Daemon:  %s\nVersion: %s\n", info->product, info->version);
+}
+
+int verb_info(Options *o, int argc, char *argv[]) {
+        return ask_and_print(o, "info", argc, argv, dmaheap_get_daemon_info, print_info);
+}
