@@ -67,6 +67,7 @@ static void top_begin(Top *t) {
         if (tcgetattr(STDIN_FILENO, &t->saved) >= 0) {
                 raw = t->saved;
                 raw.c_lflag &= ~(tcflag_t) (ICANON | ECHO);
+                raw.c_lflag |= NOFLSH; /* else Ctrl-C may throw away what on_signal() writes */
                 t->keys = tcsetattr(STDIN_FILENO, TCSANOW, &raw) >= 0;
         }
 }
