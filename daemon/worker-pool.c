@@ -191,8 +191,10 @@ void worker_pool_forget_client(WorkerPool *pool, const void *client) {
                         continue;
 
                 worker->client = NULL; /* the address may be another client's soon */
+
+                /* From the event loop: this may be in the middle of what the worker's last job has led to. */
                 if (!worker->jobs)
-                        worker_free(worker);
+                        (void) worker_defer(worker);
         }
 }
 
