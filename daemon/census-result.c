@@ -24,12 +24,10 @@ void census_builder_done(CensusBuilder *builder) {
 
 /* There are a handful of exporters, and the same one comes many times in a row. */
 static int find_exporter(CensusBuilder *builder, const char *exporter, size_t length, size_t *ret) {
-        char name[CENSUS_EXPORTER_SIZE] = {};
-
-        memcpy(name, exporter, MIN(length, sizeof(name) - 1));
+        length = MIN(length, CENSUS_EXPORTER_SIZE - 1);
 
         for (size_t i = builder->n_exporters; i-- > 0;)
-                if (streq(builder->exporters[i], name)) {
+                if (memcmp(builder->exporters[i], exporter, length) == 0 && builder->exporters[i][length] == 0) {
                         *ret = i;
                         return 0;
                 }
@@ -39,7 +37,8 @@ static int find_exporter(CensusBuilder *builder, const char *exporter, size_t le
                 return -ENOMEM;
 
         builder->exporters = larger;
-        memcpy(larger[builder->n_exporters], name, sizeof(name));
+        memset(larger[builder->n_exporters], 0, CENSUS_EXPORTER_SIZE);
+        memcpy(larger[builder->n_exporters], exporter, length);
         *ret = builder->n_exporters++;
         return 0;
 }
@@ -71,10 +70,28 @@ static int compare_items(const void *a, const void *b) {
         return x->inode < y->inode ? -1 : x->inode > y->inode;
 }
 
+static bool is_ascending(const CensusBuilder *builder) {
+        for (size_t i = 1; i < builder->n_items; i++)
+                if (builder->items[i - 1].inode > builder->items[i].inode)
+                        return false;
+        return true;
+}
+
+static void reverse(CensusBuilder *builder) {
+        for (size_t i = 0, j = builder->n_items; i + 1 < j; i++) {
+                CensusItem item = builder->items[i];
+
+                builder->items[i] = builder->items[--j];
+                builder->items[j] = item;
+        }
+}
+
 void census_builder_sort(CensusBuilder *builder) {
         size_t n = 0;
 
-        if (builder->n_items > 0)
+        /* The kernel lists the newest first. */
+        reverse(builder);
+        if (!is_ascending(builder))
                 qsort(builder->items, builder->n_items, sizeof(CensusItem), compare_items);
 
         for (size_t i = 0; i < builder->n_items; i++)

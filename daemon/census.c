@@ -26,6 +26,7 @@
 
 #if HAVE_BPF
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
 #include "dmabuf-iter.h"
@@ -113,8 +114,23 @@ typedef struct LoadReport {
 } LoadReport;
 
 #if HAVE_BPF
+/* From 6.16 to 6.18 the iterator went no further than what one read() could take. Since "bpf: Fix truncated dmabuf iterator reads" it keeps
+ * its place in a struct of its own, which shows in the kernel's type information. */
+static bool iterator_is_whole(void) {
+        struct btf *btf = btf__load_vmlinux_btf();
+        bool whole = btf && btf__find_by_name_kind(btf, "dmabuf_iter_priv", BTF_KIND_STRUCT) >= 0;
+
+        btf__free(btf);
+        return whole;
+}
+
 static void load_in_child(LoadReport *report, int *ret_link_fd) {
         libbpf_set_print(NULL);
+
+        if (!iterator_is_whole()) {
+                *report = (LoadReport) { .error = EOPNOTSUPP, .what = "this kernel's dma-buf iterator ends before the list does" };
+                return;
+        }
 
         (void) snprintf(report->what, sizeof(report->what), "the kernel has no dma-buf iterator, or does not let us load it");
         struct dmabuf_iter *skeleton = dmabuf_iter__open_and_load();

@@ -24,7 +24,7 @@ typedef struct CensusResult {
         CensusEntry *entries; /* ascending by inode, none twice */
         uint64_t *inodes;     /* the same inodes alone, for ledger_retire() */
         size_t n_entries;
-        char (*exporters)[64];
+        char (*exporters)[72];
 } CensusResult;
 
 CensusResult *census_result_free(CensusResult *result);

@@ -3,7 +3,8 @@
 
 /* What the BPF program of the census writes for each dma-buf. Shared by dmabuf-iter.bpf.c and census-bpf.c. */
 
-#define DMABUF_ITER_EXPORTER_SIZE 64
+/* A heap's name and its end, in whole words. */
+#define DMABUF_ITER_EXPORTER_SIZE 72
 
 struct dmabuf_iter_record {
         unsigned long long inode; /* 0: something of this dma-buf could not be read */

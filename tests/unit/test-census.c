@@ -124,7 +124,7 @@ static void test_transport(void **state) {
         }
         assert_int_equal(result->entries[0].size, 999);
         assert_string_equal(result->entries[0].exporter, "system");
-        assert_int_equal(strlen(result->entries[1].exporter), 63);
+        assert_int_equal(strlen(result->entries[1].exporter), CENSUS_EXPORTER_SIZE - 1);
 
         /* A child that died while it wrote. */
         assert_int_equal(ftruncate(fd, lseek(fd, 0, SEEK_END) - 1), 0);
