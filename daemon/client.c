@@ -11,6 +11,7 @@
 
 #include "client.h"
 #include "fd-util.h"
+#include "utf8.h"
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
@@ -204,7 +205,7 @@ int peer_new(int cgroup_root_fd, int socket_fd, Peer **ret) {
                 return -EXDEV;
 
         const char *cgroup = path + strlen(CGROUP_ROOT);
-        peer->cgroup = strdup(*cgroup ? cgroup : "/");
+        peer->cgroup = utf8_escape_invalid(*cgroup ? cgroup : "/"); /* it is for people, by way of JSON */
         if (!peer->cgroup)
                 return -ENOMEM;
 

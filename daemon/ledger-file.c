@@ -7,6 +7,7 @@
 
 #include "fd-util.h"
 #include "ledger-file.h"
+#include "utf8.h"
 
 /* FNV-1a, by words. It is to find damage, not deceit: whoever can write the file is root. */
 static uint64_t checksum(const void *data, size_t size) {
@@ -67,9 +68,9 @@ void ledger_file_encode(const LedgerRecord *record, LedgerFileSlot *ret) {
         slot.cgroup_length = MIN(length, room);
         if (length > room) {
                 p = mempcpy(p, ellipsis, strlen(ellipsis));
-                room -= strlen(ellipsis);
-                cgroup += length - room;
-                length = room;
+                cgroup = utf8_next_character(cgroup + length - (room - strlen(ellipsis)));
+                length = strlen(cgroup);
+                slot.cgroup_length = strlen(ellipsis) + length;
         }
         memcpy(p, cgroup, length);
 

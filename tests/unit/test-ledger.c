@@ -196,6 +196,38 @@ static void test_string_limits(void **state) {
         assert_true(length > 400);
 }
 
+/* A path that is too long is cut between characters: it is told in JSON. */
+static void test_cut_paths(void **state) {
+        _cleanup_(place_done) Place place = place_new();
+        _cleanup_(ledger_freep) Ledger *ledger = open_good(&place);
+        char cgroup[1024];
+        (void) state;
+
+        for (unsigned n = 0; n < 3; n++) {
+                LedgerOwner owner = { .cgroup = cgroup, .cgroup_ids = { .n = 1, .ids = { 7 + n } }, .uid = 1 };
+                LedgerEntry entry = { .owner = &owner, .heap = "system" };
+                char *p = cgroup;
+
+                for (unsigned i = 0; i <= n; i++)
+                        *p++ = '/';
+                while (p < cgroup + 900)
+                        p = stpcpy(p, "\xe2\x82\xac"); /* the Euro's sign */
+
+                assert_int_equal(ledger_add(ledger, &entry, &(LedgerBuffer) { 10 + n, 4096 }, 1, NULL), 0);
+        }
+
+        ledger = ledger_free(ledger);
+        ledger = open_good(&place);
+        for (unsigned n = 0; n < 3; n++) {
+                const char *p = ledger_find(ledger, 10 + n)->owner->cgroup + strlen("…");
+                size_t length = strlen(p);
+
+                assert_true(length > 400 && length % 3 == 0);
+                for (; *p; p += 3)
+                        assert_memory_equal(p, "\xe2\x82\xac", 3);
+        }
+}
+
 static void test_refusals(void **state) {
         _cleanup_(place_done) Place place = place_new();
         _cleanup_(ledger_freep) Ledger *ledger = open_good(&place);
@@ -627,6 +659,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_roundtrip),
                 cmocka_unit_test(test_string_limits),
+                cmocka_unit_test(test_cut_paths),
                 cmocka_unit_test(test_refusals),
                 cmocka_unit_test(test_withdraw),
                 cmocka_unit_test(test_retire),
