@@ -6,6 +6,7 @@
 
 #include "fd-util.h"
 #include "memory-cgroup.h"
+#include "utf8.h"
 
 /* A user may nest cgroups of its own as deep as it likes; no walk up is to take longer than this. */
 #define LEVELS_MAX 256U
@@ -95,8 +96,8 @@ static int read_limit(int level_fd, const char *name, uint64_t *ret) {
                 return 1;
         }
 
-        int r = read_u64_at(level_fd, name, ret);
-        return r == -ENOENT ? 0 : r < 0 ? r : 1;
+        int r = parse_u64(text, ret);
+        return r < 0 ? r : 1;
 }
 
 /* The value of "NAME VALUE\n" in a flat-keyed file. */
@@ -213,7 +214,7 @@ static uint64_t pending_bytes(const Walk *walk, uint64_t id) {
 
 /* Writes the path below the root, cut at the front when it is too long. */
 static void describe_path(int root_fd, int level_fd, char *buffer, size_t size) {
-        _cleanup_free_ char *root = NULL, *path = NULL;
+        _cleanup_free_ char *root = NULL, *path = NULL, *below = NULL;
         static const char ellipsis[] = "…";
 
         (void) snprintf(buffer, size, "?");
@@ -224,12 +225,15 @@ static void describe_path(int root_fd, int level_fd, char *buffer, size_t size) 
         if (strncmp(path, root, n) != 0 || path[n] != '/')
                 return;
 
-        const char *below = path + n;
+        below = utf8_escape_invalid(path + n);
+        if (!below)
+                return;
+
         size_t length = strlen(below);
         if (length < size)
                 memcpy(buffer, below, length + 1);
         else
-                (void) snprintf(buffer, size, "%s%s", ellipsis, below + length - (size - sizeof(ellipsis)));
+                (void) snprintf(buffer, size, "%s%s", ellipsis, utf8_next_character(below + length - (size - sizeof(ellipsis))));
 }
 
 static int check_level(int level_fd, uint64_t id, void *userdata) {
@@ -301,7 +305,8 @@ int memory_cgroup_headroom(int root_fd, int cgroup_fd, cgroup_pending_t pending,
         return 0;
 }
 
-int memory_cgroup_oom_kills(int cgroup_fd, uint64_t *ret) {
+/* Of one control group; -ENOENT where it has no memory controller. */
+static int read_oom_kills(int cgroup_fd, uint64_t *ret) {
         static const char *const files[] = { "memory.events.local", "memory.events" };
 
         for (size_t i = 0; i < ELEMENTSOF(files); i++) {
@@ -310,10 +315,39 @@ int memory_cgroup_oom_kills(int cgroup_fd, uint64_t *ret) {
                 ssize_t n = read_file_at(cgroup_fd, files[i], 4096, &text);
                 if (n >= 0)
                         return find_value(text, "oom_kill", ret);
-                if (n == -ENODEV)
-                        return -ENOENT;
                 if (n != -ENOENT)
                         return n;
+        }
+
+        return -ENOENT;
+}
+
+int memory_cgroup_oom_kills(int cgroup_fd, uint64_t *ret) {
+        _cleanup_close_ int level_fd = fcntl(cgroup_fd, F_DUPFD_CLOEXEC, 3);
+        struct stat st;
+
+        if (level_fd < 0 || fstat(level_fd, &st) < 0)
+                return -errno;
+
+        /* Where the controller is not enabled, the memory is the nearest ancestor's that has it. */
+        for (dev_t device = st.st_dev; st.st_dev == device;) {
+                int r = read_oom_kills(level_fd, ret);
+                if (r == -ENODEV)
+                        return -ENOENT;
+                if (r != -ENOENT)
+                        return r;
+
+                ino_t inode = st.st_ino;
+                int parent_fd = openat(level_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                if (parent_fd < 0)
+                        return -errno;
+
+                safe_close(level_fd);
+                level_fd = parent_fd;
+                if (fstat(level_fd, &st) < 0)
+                        return -errno;
+                if (st.st_ino == inode)
+                        break;
         }
 
         return -ENOENT;

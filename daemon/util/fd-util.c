@@ -102,12 +102,7 @@ ssize_t read_file_at(int dir_fd, const char *path, size_t max, char **ret) {
         return size;
 }
 
-int read_u64_at(int dir_fd, const char *path, uint64_t *ret) {
-        _cleanup_free_ char *text = NULL;
-        ssize_t n = read_file_at(dir_fd, path, 64, &text);
-        if (n < 0)
-                return n;
-
+int parse_u64(const char *text, uint64_t *ret) {
         /* strtoull() takes white space and signs; the kernel's numbers have neither. */
         if (text[0] < '0' || text[0] > '9')
                 return -EINVAL;
@@ -124,6 +119,13 @@ int read_u64_at(int dir_fd, const char *path, uint64_t *ret) {
 
         *ret = value;
         return 0;
+}
+
+int read_u64_at(int dir_fd, const char *path, uint64_t *ret) {
+        _cleanup_free_ char *text = NULL;
+        ssize_t n = read_file_at(dir_fd, path, 64, &text);
+
+        return n < 0 ? (int) n : parse_u64(text, ret);
 }
 
 int fd_get_path(int fd, char **ret) {
@@ -215,7 +217,7 @@ int receive_message(int socket_fd, void *data, size_t size, int *fds, size_t fds
                 return -errno;
 
         size_t n_fds = 0;
-        bool bad = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
+        bool bad = (message.msg_flags & MSG_TRUNC) != 0;
 
         for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
                 if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
@@ -233,6 +235,12 @@ int receive_message(int socket_fd, void *data, size_t size, int *fds, size_t fds
                                 bad = true;
                         }
                 }
+        }
+
+        if (message.msg_flags & MSG_CTRUNC) {
+                /* There was room for as many as a message can carry: this process may have no more. */
+                close_many(fds, n_fds);
+                return -EMFILE;
         }
 
         if (n == 0 && n_fds == 0 && !bad)

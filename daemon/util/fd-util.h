@@ -26,7 +26,10 @@ int pread_all(int fd, void *data, size_t size, off_t offset);
  * Returns the length, or -errno. */
 ssize_t read_file_at(int dir_fd, const char *path, size_t max, char **ret);
 
-/* The same for a file that holds one unsigned decimal number. -EINVAL when it holds anything else. */
+/* An unsigned decimal number, with a newline or without. -EINVAL for anything else, -ERANGE. */
+int parse_u64(const char *text, uint64_t *ret);
+
+/* read_file_at() of a file that holds one unsigned decimal number. -EINVAL when it holds anything else. */
 int read_u64_at(int dir_fd, const char *path, uint64_t *ret);
 
 /* The path behind an fd by /proc/self/fd. Fails with -ENOENT when what it pointed to was removed. */
@@ -43,5 +46,5 @@ int send_message(int socket_fd, const void *data, size_t size, const int *fds, s
  *
  * fds: room for fds_max; what arrived is the caller's to close. ret_n_fds may be NULL only when fds_max is 0.
  * Returns 1 when a message was received, 0 at the end of file, or -errno: -EBADMSG when the message has another size or
- * too many descriptors (none is kept then), -EAGAIN when there is none. */
+ * too many descriptors, -EMFILE when this process may not have as many (none is kept then), -EAGAIN when there is none. */
 int receive_message(int socket_fd, void *data, size_t size, int *fds, size_t fds_max, size_t *ret_n_fds, int flags);

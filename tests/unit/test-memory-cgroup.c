@@ -259,6 +259,12 @@ static void test_oom(void **state) {
         (void) state;
 
         assert_int_equal(memory_cgroup_oom_kills(unit, &kills), -ENOENT);
+
+        /* Without a controller of its own: its memory is the slice's. */
+        file_print(tree.path, "a.slice/memory.events.local", "oom 2\noom_kill 9\n");
+        assert_int_equal(memory_cgroup_oom_kills(unit, &kills), 0);
+        assert_int_equal(kills, 9);
+
         file_print(tree.path, "a.slice/b/memory.events", "low 0\nhigh 0\nmax 3\noom 2\noom_kill 7\noom_group_kill 0\n");
         assert_int_equal(memory_cgroup_oom_kills(unit, &kills), 0);
         assert_int_equal(kills, 7);
