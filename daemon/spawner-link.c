@@ -98,6 +98,10 @@ static int on_socket(sd_event_source *source _unused_, int fd, uint32_t revents 
         int r = receive_message(fd, &reply, sizeof(reply), &pidfd, 1, &n_fds, MSG_DONTWAIT);
         if (r == -EAGAIN)
                 return 0;
+        if (r == -EMFILE) { /* the pidfd had no room; the worker ends with its socket */
+                link->on_reply(reply.id, EMFILE, -EBADF, link->userdata);
+                return 0;
+        }
         if (r <= 0 || (reply.error == 0) != (n_fds == 1)) {
                 if (r > 0)
                         safe_close(pidfd);
@@ -157,8 +161,11 @@ int spawner_link_start(SpawnerLink *link) {
         /* dup2() onto itself would leave close-on-exec set. */
         if (spawner_fd == SPAWNER_SOCKET_FD) {
                 int fd = fcntl(spawner_fd, F_DUPFD_CLOEXEC, SPAWNER_SOCKET_FD + 1);
-                if (fd < 0)
-                        return -errno;
+                if (fd < 0) {
+                        r = -errno;
+                        link_disconnect(link);
+                        return r;
+                }
                 safe_close(spawner_fd);
                 spawner_fd = fd;
         }

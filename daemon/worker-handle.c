@@ -136,6 +136,12 @@ static bool worker_receive(Worker *worker) {
         int r = receive_message(worker->socket_fd, &reply, sizeof(reply), fds, ELEMENTSOF(fds), &n_fds, MSG_DONTWAIT);
         if (r == -EAGAIN)
                 return false;
+        if (r == -EMFILE && worker->busy && !worker->jobs->killed) {
+                /* Nothing is wrong with the worker. */
+                worker->busy = false;
+                job_finish(worker->jobs, &(WorkerResult) { .outcome = WORKER_ERROR, .error = EMFILE });
+                return true;
+        }
         if (r <= 0 || !worker->busy) {
                 if (r > 0)
                         close_many(fds, n_fds);
@@ -148,14 +154,15 @@ static bool worker_receive(Worker *worker) {
         WorkerJob *job = worker->jobs;
         WorkerResult result = { .outcome = check_reply(&job->request, &reply, fds, n_fds, buffers), .error = reply.error };
 
-        if (result.outcome == WORKER_MISBEHAVED) {
-                log_warning("A worker sent something else than it was asked for.");
+        if (result.outcome == WORKER_MISBEHAVED || job->killed) {
+                if (result.outcome == WORKER_MISBEHAVED)
+                        log_warning("A worker sent something else than it was asked for.");
                 close_many(fds, n_fds);
-                worker_kill(worker);
-        } else if (job->killed) {
-                result.outcome = WORKER_KILLED;
-                close_many(fds, n_fds);
-        } else if (result.outcome == WORKER_ALLOCATED) {
+                worker_kill(worker); /* the memory may be its own until it has exited */
+                return false;
+        }
+
+        if (result.outcome == WORKER_ALLOCATED) {
                 result.buffers = buffers;
                 result.n_buffers = n_fds;
         }

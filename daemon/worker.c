@@ -191,8 +191,16 @@ static int handle_request(int socket_fd, const WorkerRequest *request, int devic
         return reply.error == 0 ? 0 : send_message(socket_fd, &reply, sizeof(reply), NULL, 0, 0);
 }
 
+/* What a large request needs besides its pages, taken before there is one: with those at the control group's limit, the
+ * kernel would ask its OOM killer for a larger table of descriptors. */
+static void take_what_is_needed(int socket_fd) {
+        (void) dup3(socket_fd, WORKER_BUFFERS_MAX + 8, O_CLOEXEC);
+        (void) close(WORKER_BUFFERS_MAX + 8);
+}
+
 int worker_run(const WorkerContext *context, int socket_fd) {
         set_title(context->title);
+        take_what_is_needed(socket_fd);
 
         int r = give_up_privileges(context);
         if (r < 0)

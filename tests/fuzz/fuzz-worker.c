@@ -41,6 +41,8 @@ typedef struct Job {
         WorkerJob *job; /* NULL once it was reported */
         uint64_t size;
         uint32_t n_buffers;
+        const void *client;
+        bool leaves; /* its client, when it is done */
 } Job;
 
 static struct {
@@ -131,6 +133,10 @@ static void on_done(WorkerResult *result, void *userdata) {
         check(job->job != NULL);
         job->job = NULL;
 
+        /* What is told to somebody who has gone meanwhile. */
+        if (job->leaves)
+                worker_pool_forget_client(fuzz.pool, job->client);
+
         if (result->outcome != WORKER_ALLOCATED)
                 return;
 
@@ -153,11 +159,16 @@ static void submit(void) {
         Job *job = &fuzz.jobs[fuzz.n_jobs];
         uint8_t how = next();
 
-        *job = (Job) { .size = PAGE * (1 + (how & 1)), .n_buffers = 1 + (how >> 1 & 3) };
+        *job = (Job) {
+                .size = PAGE * (1 + (how & 1)),
+                .n_buffers = 1 + (how >> 1 & 3),
+                .client = &fuzz.clients[how % CLIENTS],
+                .leaves = how & 0x40,
+        };
         int r = worker_pool_submit(
                         fuzz.pool,
                         &(WorkerJobParameters) {
-                                .client = &fuzz.clients[how % CLIENTS],
+                                .client = job->client,
                                 .cgroup_fd = STDERR_FILENO,
                                 .cgroup_id = how >> 4 & 1,
                                 .device_fd = STDERR_FILENO,
