@@ -21,6 +21,7 @@ struct InputWatch {
         bool had_message;
         uint64_t message_begun; /* or, before the first one, when the peer connected */
         uint64_t last_input;
+        input_arrived_t on_arrived;
         input_stalled_t on_stalled;
         void *userdata;
         sd_event_source *io_source;
@@ -38,13 +39,9 @@ InputWatch *input_watch_free(InputWatch *watch) {
         return NULL;
 }
 
-/* Finds the last byte that waits in the socket. Returns 1, or 0 when nothing does, or the peer has gone. */
-static int peek_last_byte(int fd, char *ret_last, bool *ret_any_end) {
+/* Finds the last of the bytes that wait in the socket. Returns 1, or 0 when none does, or the peer has gone. */
+static int peek_last_byte(int fd, size_t available, char *ret_last, bool *ret_any_end) {
         char buffer[4096];
-        int available;
-
-        if (ioctl(fd, FIONREAD, &available) < 0 || available <= 0)
-                return 0;
 
         /* More than fits into the buffer is scattered over it again and again; what was written last stays. */
         struct iovec iov[64];
@@ -59,6 +56,12 @@ static int peek_last_byte(int fd, char *ret_last, bool *ret_any_end) {
         ssize_t n = recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT);
         if (n <= 0)
                 return 0;
+
+        if ((size_t) n < available && n_iov == ELEMENTSOF(iov)) {
+                *ret_last = 0; /* its end is out of sight, and it is not silent */
+                *ret_any_end = true;
+                return 1;
+        }
 
         size_t tail = ((size_t) n - 1) % sizeof(buffer);
         *ret_last = buffer[tail];
@@ -85,11 +88,17 @@ static void watch_set_timer(InputWatch *watch) {
 static int on_input(sd_event_source *source _unused_, int fd, uint32_t revents _unused_, void *userdata) {
         InputWatch *watch = userdata;
         bool any_end = false;
+        int available;
         char last;
 
-        /* Nothing there: sd-varlink was faster, and would have been with the end of a message as well. */
-        if (peek_last_byte(fd, &last, &any_end) == 0)
-                return 0;
+        if (ioctl(fd, FIONREAD, &available) < 0 || available < 0)
+                available = 0;
+
+        /* Nothing there: sd-varlink was faster. It may have been the end of a message, of which the peer is given the benefit. */
+        if (peek_last_byte(fd, available, &last, &any_end) == 0) {
+                last = 0;
+                any_end = true;
+        }
 
         watch->last_input = now_usec();
         if ((!watch->partial && watch->had_message) || any_end)
@@ -97,6 +106,7 @@ static int on_input(sd_event_source *source _unused_, int fd, uint32_t revents _
         watch->partial = last != 0;
         watch->had_message = watch->had_message || any_end;
         watch_set_timer(watch);
+        watch->on_arrived(available, watch->userdata); /* which may free the watch */
         return 0;
 }
 
@@ -107,7 +117,7 @@ static int on_timer(sd_event_source *source _unused_, uint64_t usec _unused_, vo
         return 0;
 }
 
-int input_watch_new(sd_event *event, int fd, input_stalled_t on_stalled, void *userdata, InputWatch **ret) {
+int input_watch_new(sd_event *event, int fd, input_arrived_t on_arrived, input_stalled_t on_stalled, void *userdata, InputWatch **ret) {
         int r;
 
         _cleanup_(input_watch_freep) InputWatch *watch = malloc(sizeof(InputWatch));
@@ -117,6 +127,7 @@ int input_watch_new(sd_event *event, int fd, input_stalled_t on_stalled, void *u
         *watch = (InputWatch) {
                 .fd = fcntl(fd, F_DUPFD_CLOEXEC, 3),
                 .message_begun = now_usec(),
+                .on_arrived = on_arrived,
                 .on_stalled = on_stalled,
                 .userdata = userdata,
         };

@@ -12,6 +12,10 @@
 #include "heap-udmabuf.h"
 #include "log.h"
 #include "request.h"
+#include "time-util.h"
+
+/* Why a heap was not taken, where the request is to blame. */
+#define TOO_SMALL "it is smaller than the buffer"
 
 struct AllocateRequest {
         AllocateRequest *next;
@@ -30,7 +34,7 @@ struct AllocateRequest {
 
         RoundWait *wait; /* for a census */
         Reservation reservation;
-        bool counted;  /* a census was waited for: what is refused now stays refused */
+        uint64_t refused_at; /* when it was first over a limit; 0: not yet */
         bool retried;  /* an allocation failed, and a census was waited for: likewise */
         WorkerJob *job;
         sd_event_source *deadline_source;
@@ -189,6 +193,16 @@ static void request_allocation_failed(AllocateRequest *request, int error) {
         request_fail_errno(request, error);
 }
 
+/* Whether what is refused now may still be had. One census is waited for. Where the memory itself was found short while others
+ * are being allocated, their bytes are perhaps seen twice, as reserved and as in use already: then for a second. */
+static bool request_may_wait(const AllocateRequest *request, const AccountingRefusal *refusal) {
+        if (request->refused_at == 0)
+                return true;
+
+        return (refusal->scope == QUOTA_SCOPE_CGROUP || refusal->scope == QUOTA_SCOPE_SYSTEM) &&
+                accounting_in_flight(request->manager->accounting) && now_usec() < request->refused_at + USEC_PER_SEC;
+}
+
 /* Holds what is asked for against every limit. Returns true if it is held; else the request is on its way elsewhere. */
 static bool request_reserve(AllocateRequest *request) {
         Accounting *accounting = request->manager->accounting;
@@ -207,8 +221,8 @@ static bool request_reserve(AllocateRequest *request) {
         if (r >= 0)
                 return true;
 
-        if (r == -EDQUOT && !request->counted) {
-                request->counted = true;
+        if (r == -EDQUOT && request_may_wait(request, &refusal)) {
+                request->refused_at = request->refused_at ?: now_usec();
                 request_wait_census(request);
         } else if (r == -EDQUOT)
                 (void) request_reply(request, &(AllocateReply) { .error = ALLOCATE_QUOTA_EXCEEDED, .refusal = &refusal });
@@ -282,7 +296,10 @@ static void request_allocate(AllocateRequest *request) {
 
         uint64_t bound = heap_bound(manager, heap);
         if (bound > 0 && request->size > bound) {
-                request_fail_parameter(request, "size");
+                if (request->heap)
+                        request_fail_parameter(request, "size");
+                else /* another of the role may be larger */
+                        heap_choice_reject(request->choice, TOO_SMALL);
                 return;
         }
 
@@ -296,6 +313,10 @@ static void request_allocate(AllocateRequest *request) {
         }
 
         _cleanup_close_ int device_fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (device_fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+                request_fail_errno(request, errno);
+                return;
+        }
         if (device_fd < 0) {
                 char reason[192];
 
@@ -345,7 +366,10 @@ static void on_chosen(const ChoiceResult *result, void *userdata) {
                 });
                 break;
         case CHOICE_UNAVAILABLE:
-                request_fail_unavailable(request, result->heap, result->reason);
+                if (streq(result->reason, TOO_SMALL)) /* the first there is, and no other was better */
+                        request_fail_parameter(request, "size");
+                else
+                        request_fail_unavailable(request, result->heap, result->reason);
                 break;
         case CHOICE_DENIED:
                 request_fail(request, ALLOCATE_PERMISSION_DENIED);
@@ -365,6 +389,32 @@ static int on_deadline(sd_event_source *source _unused_, uint64_t usec _unused_,
 
 void allocate_request_cancel(AllocateRequest *request) {
         request_end(request);
+}
+
+static bool label_is_valid(const char *label) {
+        size_t n = strlen(label);
+
+        for (const char *p = label; *p; p++)
+                if (*p < ' ' || *p > '~')
+                        return false;
+
+        return n >= 1 && n <= BUFFER_LABEL_MAX;
+}
+
+const char *allocate_parameters_check(const AllocateParameters *parameters) {
+        const char *heap = parameters->heap, *role = parameters->role;
+
+        if (heap && !heap_name_is_valid(heap))
+                return "heap";
+        if (role && (heap || !heap_name_is_valid(role)))
+                return "role";
+        if (parameters->size < 1 || parameters->size > BUFFER_SIZE_MAX)
+                return "size";
+        if (parameters->n_buffers < 1 || parameters->n_buffers > WORKER_BUFFERS_MAX)
+                return "count";
+        if (parameters->label && !label_is_valid(parameters->label))
+                return "label";
+        return NULL;
 }
 
 int allocate_request_new(Manager *manager, const Connection *connection, const AllocateParameters *parameters,

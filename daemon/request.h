@@ -10,10 +10,13 @@ typedef struct AllocateParameters {
         const char *heap;  /* or NULL; excludes role */
         const char *role;  /* or NULL; neither means HEAP_ROLE_DEFAULT */
         uint64_t size;     /* bytes of each buffer, 1 to BUFFER_SIZE_MAX */
-        uint32_t n_buffers;/* 1 to WORKER_BUFFERS_MAX */
+        uint64_t n_buffers;/* 1 to WORKER_BUFFERS_MAX */
         bool read_only;
-        const char *label; /* or NULL; at most BUFFER_LABEL_MAX */
+        const char *label; /* or NULL; 1 to BUFFER_LABEL_MAX bytes of printable ASCII */
 } AllocateParameters;
+
+/* Looks at them as a client has sent them. Returns NULL, or the name of the one that the interface does not allow. */
+const char *allocate_parameters_check(const AllocateParameters *parameters);
 
 /* The errors of the interface, and what each one says. */
 typedef enum AllocateError {
@@ -46,7 +49,7 @@ typedef struct AllocateReply {
  * connection: then nobody has them. */
 typedef bool (*allocate_replied_t)(const AllocateReply *reply, void *userdata);
 
-/* Begins an allocation: chooses the heap, loads its module if need be, has a worker allocate. parameters are copied; the
+/* Begins an allocation: chooses the heap, loads its module if need be, has a worker allocate. parameters, which must be in order, are copied; the
  * connection must stay until the reply or allocate_request_cancel(). Returns 0, or -errno: then there is no request. */
 int allocate_request_new(Manager *manager, const Connection *connection, const AllocateParameters *parameters,
                          allocate_replied_t on_replied, void *userdata, AllocateRequest **ret);

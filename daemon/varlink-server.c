@@ -23,6 +23,9 @@
 /* So many connections past a limit are told of it when they make a call. */
 #define CONNECTIONS_REFUSED_MAX 16U
 
+/* So many bytes of calls are taken from a peer while it leaves answers unread. */
+#define ASKED_UNREAD_MAX 4096U
+
 typedef struct Link Link;
 typedef int (*build_answer_t)(Link *link, sd_json_variant **ret);
 
@@ -40,6 +43,7 @@ struct Link {
         sd_varlink *varlink; /* borrowed: sd-varlink keeps it until the disconnect callback */
         Connection connection;
         InputWatch *input_watch;
+        size_t asked_unread;       /* bytes of calls since the peer has answers to read */
         AllocateRequest *request;  /* an Allocate without a reply yet */
         RoundWait *wait;           /* for a scan or a census, of a call without a reply yet */
         build_answer_t build;      /* of the call that waits for a census */
@@ -71,6 +75,13 @@ static Link *link_free(Link *link) {
 }
 DEFINE_CLEANUP(Link, link_free);
 
+/* Whether there are answers that the peer has yet to read. */
+static bool link_is_unread(const Link *link) {
+        int events = sd_varlink_get_events(link->varlink);
+
+        return events > 0 && (events & EPOLLOUT);
+}
+
 /* What cannot be told to a peer ends its connection: it would wait for ever. */
 static void link_check(Link *link, int r, const char *what) {
         if (r >= 0)
@@ -99,8 +110,7 @@ static void server_tell_subscribers(VarlinkServer *server, bool behind) {
                 if (!link->subscribed || (behind && !link->behind))
                         continue;
 
-                int events = sd_varlink_get_events(link->varlink);
-                link->behind = events > 0 && (events & EPOLLOUT); /* there is output that waits to be read */
+                link->behind = link_is_unread(link);
                 again = again || link->behind;
                 if (!link->behind)
                         link_send_heaps(link, true);
@@ -180,10 +190,8 @@ static int vl_method_list_heaps(sd_varlink *varlink _unused_, sd_json_variant *p
 
         link->wants_more = flags & SD_VARLINK_METHOD_MORE;
 
-        if (heap_scan_is_recent(link->server->manager->heap_scan)) {
-                on_scanned(link);
-                return 0;
-        }
+        if (heap_scan_is_recent(link->server->manager->heap_scan))
+                return accounting_wait_census(link->server->manager->accounting, on_heaps_counted, link, &link->wait);
 
         return heap_scan_wait(link->server->manager->heap_scan, on_scanned, link, &link->wait);
 }
@@ -279,16 +287,6 @@ static int vl_method_list_buffers(sd_varlink *varlink, sd_json_variant *paramete
         return link_answer_counted(link, flags, build_buffers);
 }
 
-static bool label_is_valid(const char *label) {
-        size_t n = strlen(label);
-
-        for (const char *p = label; *p; p++)
-                if (*p < ' ' || *p > '~')
-                        return false;
-
-        return n >= 1 && n <= BUFFER_LABEL_MAX;
-}
-
 /* Sends the buffers, whose descriptors are taken. Returns false if none of them has reached sd-varlink. */
 static bool link_send_buffers(Link *link, const AllocateReply *reply) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
@@ -348,33 +346,36 @@ static int vl_method_allocate(sd_varlink *varlink, sd_json_variant *parameters, 
         if (flags & SD_VARLINK_METHOD_ONEWAY)
                 return 0; /* there would be no reply to carry the buffers */
 
-        if (p.heap && !heap_name_is_valid(p.heap))
-                return sd_varlink_error_invalid_parameter_name(varlink, "heap");
-        if (p.role && (p.heap || !heap_name_is_valid(p.role)))
-                return sd_varlink_error_invalid_parameter_name(varlink, "role");
-        if (p.size < 1 || p.size > BUFFER_SIZE_MAX)
-                return sd_varlink_error_invalid_parameter_name(varlink, "size");
-        if (p.count < 1 || p.count > WORKER_BUFFERS_MAX)
-                return sd_varlink_error_invalid_parameter_name(varlink, "count");
         if (p.access && !streq(p.access, "readWrite") && !streq(p.access, "readOnly"))
                 return sd_varlink_error_invalid_parameter_name(varlink, "access");
-        if (p.label && !label_is_valid(p.label))
-                return sd_varlink_error_invalid_parameter_name(varlink, "label");
 
-        return allocate_request_new(
-                        link->server->manager,
-                        &link->connection,
-                        &(AllocateParameters) {
-                                .heap = p.heap,
-                                .role = p.role,
-                                .size = p.size,
-                                .n_buffers = p.count,
-                                .read_only = p.access && streq(p.access, "readOnly"),
-                                .label = p.label,
-                        },
-                        on_replied,
-                        link,
-                        &link->request);
+        const AllocateParameters asked = {
+                .heap = p.heap, .role = p.role,
+                .size = p.size,
+                .n_buffers = p.count,
+                .read_only = p.access && streq(p.access, "readOnly"),
+                .label = p.label,
+        };
+        const char *wrong = allocate_parameters_check(&asked);
+        if (wrong)
+                return sd_varlink_error_invalid_parameter_name(varlink, wrong);
+        if (link_is_unread(link)) /* descriptors would wait with the rest */
+                return send_error(varlink, &(AllocateReply) { .error = ALLOCATE_OUT_OF_RESOURCES, .resource = "inFlight" });
+
+        return allocate_request_new(link->server->manager, &link->connection, &asked, on_replied, link, &link->request);
+}
+
+/* sd-varlink goes on reading from a peer that does not, and keeps what it has to say to it, without a bound where descriptors
+ * are among it. */
+static void on_input_arrived(size_t available, void *userdata) {
+        Link *link = userdata;
+
+        link->asked_unread = link_is_unread(link) ? link->asked_unread + available : 0;
+        if (link->asked_unread <= ASKED_UNREAD_MAX)
+                return;
+
+        log_debug("Closing a connection that asks and asks and does not read.");
+        (void) sd_varlink_close(link->varlink); /* on_disconnect() frees the link */
 }
 
 static void on_input_stalled(void *userdata) {
@@ -416,7 +417,7 @@ static int on_connect(sd_varlink_server *sd_server _unused_, sd_varlink *varlink
                 return log_debug_errno(r, "Refusing a connection whose peer cannot be identified: %m");
         (void) manager_admit(server->manager, &link->connection);
 
-        r = input_watch_new(server->manager->event, sd_varlink_get_fd(varlink), on_input_stalled, link, &link->input_watch);
+        r = input_watch_new(server->manager->event, sd_varlink_get_fd(varlink), on_input_arrived, on_input_stalled, link, &link->input_watch);
         if (r < 0)
                 return r;
 
@@ -457,7 +458,7 @@ int varlink_server_new(Manager *manager, VarlinkServer **ret) {
 
         r = sd_varlink_server_new(&server->server, SD_VARLINK_SERVER_ACCOUNT_UID);
         if (r >= 0)
-                r = sd_varlink_server_set_info(server->server, "dmaheapd", "dmaheapd", PROJECT_VERSION, NULL);
+                r = sd_varlink_server_set_info(server->server, "dmaheapd", manager_product(manager), PROJECT_VERSION, NULL);
         if (r >= 0)
                 r = sd_varlink_server_add_interface(server->server, &vl_interface_io_dmaheapd_Allocator);
         if (r >= 0)

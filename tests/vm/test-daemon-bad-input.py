@@ -5,6 +5,8 @@
 
 import fcntl
 import json
+import pathlib
+import re
 import select
 import struct
 import termios
@@ -203,6 +205,31 @@ class Subscribers(BadInput):
             while system_used(slow.receive()) != used:
                 n_lists += 1
             self.assertLess(n_lists, 25)
+
+
+class Unread(BadInput):
+    GET_INFO = json.dumps({"method": "org.varlink.service.GetInfo"}).encode() + b"\0"
+
+    def test_one_that_asks_and_does_not_read(self):
+        """Neither does the daemon keep answers for it without end, nor buffers."""
+        with vmtest.Varlink(timeout=DEADLINE) as connection:
+            sent = 0
+            with self.assertRaises(vmtest.ConnectionClosed):
+                while sent < 64 * MIB:
+                    connection.send_raw(self.GET_INFO * 10)
+                    sent += len(self.GET_INFO) * 10
+            # As much as the socket takes of the answers, and a little more.
+            self.assertLess(sent, 2 * MIB)
+        if not is_sanitized(self.pid):  # which keeps what was freed
+            self.assertLess(resident(self.pid), 64 * MIB)
+
+
+def is_sanitized(pid):
+    return "libasan" in pathlib.Path(f"/proc/{pid}/maps").read_text(encoding="ascii")
+
+
+def resident(pid):
+    return 1024 * int(re.search(r"VmRSS:\s*(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii"))[1])
 
 
 def system_used(reply):
