@@ -8,11 +8,41 @@
 #include "log.h"
 #include "time-util.h"
 
+/* Who is charged for a record, as the configuration is now. client is NULL for one that is nobody's. */
+static int find_accounts(Accounting *accounting, const LedgerRecord *record, Client *client,
+                         QuotaAccount *accounts[static QUOTA_ACCOUNTS_MAX], size_t *ret_n) {
+        PolicyLimits limits;
+        QuotaShare *share;
+        Budget *budget;
+        size_t n = 0;
+
+        accounts[n++] = &accounting->system;
+
+        if (client) {
+                int r = accounting_get_budget(accounting, record->heap, &budget);
+                if (r >= 0)
+                        r = quota_shares_get(&client->shares, budget, &share);
+                if (r < 0)
+                        return r;
+
+                accounting_limits(accounting, client, NULL, record->heap, &limits);
+                accounts[n++] = &client->account;
+                accounts[n++] = &client->user->account;
+                accounts[n++] = &share->account;
+                accounts[n++] = &budget->total;
+                if (!limits.heap_has_reserve)
+                        accounts[n++] = &budget->others;
+        }
+
+        *ret_n = n;
+        return 0;
+}
+
 /* Gives a record that survived us its charge back. Whatever limits hold now, what is there is there. */
 static int adopt_record(Accounting *accounting, LedgerRecord *record) {
-        bool attributed = !streq(record->owner->cgroup, LEDGER_UNATTRIBUTED);
-        QuotaAccount *accounts[QUOTA_ACCOUNTS_MAX] = { &accounting->system };
-        size_t n = 1;
+        const LedgerOwner *owner = record->owner;
+        QuotaAccount *accounts[QUOTA_ACCOUNTS_MAX];
+        size_t n;
         int r;
 
         _cleanup_free_ LiveCharge *live = calloc(1, sizeof(LiveCharge));
@@ -23,12 +53,7 @@ static int adopt_record(Accounting *accounting, LedgerRecord *record) {
         if (r < 0)
                 return r;
 
-        if (attributed) {
-                const LedgerOwner *owner = record->owner;
-                PolicyLimits limits;
-                QuotaShare *share;
-                Budget *budget;
-
+        if (!streq(owner->cgroup, LEDGER_UNATTRIBUTED)) {
                 r = client_registry_get(
                                 accounting->clients,
                                 &(ClientKey) {
@@ -40,29 +65,42 @@ static int adopt_record(Accounting *accounting, LedgerRecord *record) {
                                         .user = owner->user,
                                 },
                                 &live->client);
-                if (r >= 0)
-                        r = accounting_get_budget(accounting, record->heap, &budget);
-                if (r >= 0)
-                        r = quota_shares_get(&live->client->shares, budget, &share);
                 if (r >= 0 && !record->kernel_charges) {
                         r = cgroup_bytes_add(accounting->cgroup_bytes, &owner->cgroup_ids, record->size);
                         live->cgroup_bytes = record->size;
                 }
                 if (r < 0)
                         return r;
-
-                accounting_limits(accounting, live->client, NULL, budget, &limits);
-                accounts[n++] = &live->client->account;
-                accounts[n++] = &live->client->user->account;
-                accounts[n++] = &share->account;
-                accounts[n++] = &budget->total;
-                if (!limits.heap_has_reserve)
-                        accounts[n++] = &budget->others;
         }
+
+        r = find_accounts(accounting, record, live->client, accounts, &n);
+        if (r < 0)
+                return r;
 
         quota_charge_force(&live->charge, accounts, n, record->size, 1);
         live->heap->bytes_used += record->size;
         record->userdata = TAKE_PTR(live);
+        return 0;
+}
+
+int accounting_config_changed(Accounting *accounting) {
+        for (size_t i = 0; i < ledger_n_records(accounting->ledger); i++) {
+                LedgerRecord *record = ledger_at(accounting->ledger, i);
+                LiveCharge *live = record->userdata;
+                QuotaAccount *accounts[QUOTA_ACCOUNTS_MAX];
+                size_t n;
+
+                if (!live)
+                        continue;
+
+                int r = find_accounts(accounting, record, live->client, accounts, &n);
+                if (r < 0)
+                        return r;
+
+                quota_uncharge(&live->charge);
+                quota_charge_force(&live->charge, accounts, n, record->size, 1);
+        }
+
         return 0;
 }
 

@@ -90,9 +90,9 @@ int accounting_get_budget(Accounting *accounting, const char *heap, Budget **ret
         return 0;
 }
 
-void accounting_limits(const Accounting *accounting, const Client *client, const Peer *peer, const Budget *budget,
+void accounting_limits(const Accounting *accounting, const Client *client, const Peer *peer, const char *heap,
                        PolicyLimits *ret) {
-        rules_limits(&accounting->rules, client, peer, budget ? budget->heap : NULL, ret);
+        rules_limits(&accounting->rules, client, peer, heap, ret);
 }
 
 bool accounting_may_use(const Accounting *accounting, const Peer *peer, const char *heap) {
@@ -104,6 +104,15 @@ const char *accounting_obstacle(const Accounting *accounting) {
                 return NULL;
 
         return census_reason(accounting->census);
+}
+
+char *accounting_describe_census(const Accounting *accounting) {
+        CensusMethod method = census_method(accounting->census);
+        bool counted = method != CENSUS_METHOD_NONE;
+        char *text;
+
+        return asprintf(&text, "%s%s", counted ? "buffers counted by " : "buffers cannot be counted: ",
+                        counted ? census_method_to_string(method) : census_reason(accounting->census)) < 0 ? NULL : text;
 }
 
 static bool headroom_is_checked(const Accounting *accounting) {
@@ -187,7 +196,7 @@ int accounting_reserve(Accounting *accounting, const Peer *peer, Client *client,
         if (r < 0)
                 return r;
 
-        accounting_limits(accounting, client, peer, budget, &limits);
+        accounting_limits(accounting, client, peer, heap, &limits);
 
         QuotaDemand demands[QUOTA_ACCOUNTS_MAX] = {
                 { QUOTA_SCOPE_CLIENT, NULL, &client->account, limits.client_bytes, limits.client_buffers },
@@ -333,6 +342,10 @@ int accounting_wait_census(Accounting *accounting, round_done_t on_done, void *u
 
 bool accounting_busy(const Accounting *accounting) {
         return census_rounds_busy(accounting->census_rounds);
+}
+
+bool accounting_in_flight(const Accounting *accounting) {
+        return accounting->system.reserved_bytes > 0;
 }
 
 Ledger *accounting_ledger(Accounting *accounting) {

@@ -53,6 +53,14 @@ DEFINE_CLEANUP(Accounting, accounting_free);
  * Returns 0, or -errno, logged. */
 int accounting_reconcile(Accounting *accounting);
 
+/* The configuration has been read again: a reserve may have become another's, and what is held counts accordingly. Returns 0
+ * or -ENOMEM. */
+int accounting_config_changed(Accounting *accounting);
+
+/* How the kernel's buffers are counted, or why they cannot be: a clause for people, which the caller frees. NULL if memory is
+ * short. */
+char *accounting_describe_census(const Accounting *accounting);
+
 /* NULL if a census can be taken, or limits are not enforced; else why nothing can be handed out. */
 const char *accounting_obstacle(const Accounting *accounting);
 
@@ -81,8 +89,11 @@ int accounting_wait_census(Accounting *accounting, round_done_t on_done, void *u
 
 bool accounting_busy(const Accounting *accounting);
 
-/* The limits that hold for a client, without regard to a heap (budget is NULL) or of one. */
-void accounting_limits(const Accounting *accounting, const Client *client, const Peer *peer, const Budget *budget,
+/* Whether anything is reserved that is not a buffer yet. */
+bool accounting_in_flight(const Accounting *accounting);
+
+/* The limits that hold for a client, without regard to a heap (NULL) or of one. */
+void accounting_limits(const Accounting *accounting, const Client *client, const Peer *peer, const char *heap,
                        PolicyLimits *ret);
 
 /* Bytes that the peer's control group can still take; MEMORY_INFINITY where nothing bounds it. */

@@ -80,7 +80,18 @@ static char *parse_section(const char *line) {
         if (*rest != 0 && *rest != '#' && *rest != ';')
                 return NULL;
 
-        return strndup(line + 1, end - line - 1);
+        char *section = strndup(line + 1, end - line - 1), *to = section;
+        if (!section)
+                return NULL;
+
+        /* One blank is as good as many, here and where a section is looked for again. */
+        for (const char *from = section; *from; from++)
+                if (!strchr(blanks, *from))
+                        *to++ = *from;
+                else if (to == section || to[-1] != ' ')
+                        *to++ = ' ';
+        *to = 0;
+        return section;
 }
 
 /* Judges one line and appends what libeconf shall see of it to `out`. *section: what the line belongs to, NULL after a

@@ -170,17 +170,22 @@ void heap_registry_scan_begin(HeapRegistry *registry) {
                 heap->declared = false;
 }
 
-/* libkmod turns every '-' of modprobe.d into '_'. The roles know how such a name is spelled, if it is an odd one. */
+static bool is_spelt(const char *name, const char *spelling) {
+        while (*name && (*name == *spelling || (*name == '-' && *spelling == '_')))
+                name++, spelling++;
+
+        return !*name && !*spelling;
+}
+
+/* libkmod turns every '-' of modprobe.d into '_'. The roles, and the regions, know how such a name is spelled. */
 static const char *respell(const HeapRegistry *registry, const char *name) {
         for (const Role *role = registry->roles; role; role = role->next)
-                for (char **entry = role->heaps; *entry; entry++) {
-                        const char *a = *entry, *b = name;
-
-                        while (*a && (*a == *b || (*a == '-' && *b == '_')))
-                                a++, b++;
-                        if (!*a && !*b)
+                for (char **entry = role->heaps; *entry; entry++)
+                        if (is_spelt(*entry, name))
                                 return *entry;
-                }
+        for (const Region *region = registry->regions; region; region = region->next)
+                if (is_spelt(region->name, name))
+                        return region->name;
         return name;
 }
 

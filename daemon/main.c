@@ -54,6 +54,8 @@ static int run(void) {
                 return log_error_errno(r, "Cannot set up the daemon: %m");
 
         r = manager_startup(manager);
+        if (r == -ECANCELED)
+                return 0;
         if (r < 0)
                 return r;
 
@@ -61,7 +63,7 @@ static int run(void) {
         if (r < 0)
                 return r;
 
-        manager_announce(manager);
+        manager_serving(manager);
 
         r = sd_event_loop(manager->event);
         if (r < 0)

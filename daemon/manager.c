@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <systemd/sd-daemon.h>
 
 #include "build-config.h"
@@ -20,12 +21,17 @@
 
 static void manager_load_regions(Manager *manager);
 
-void manager_announce(Manager *manager) {
-        if (manager->announced || manager->region_choice)
+static void manager_announce(Manager *manager) {
+        if (manager->announced || manager->region_choice || !manager->serving)
                 return;
 
         (void) sd_notify(false, "READY=1\nSTATUS=Serving dma-buf heaps.");
         manager->announced = true;
+}
+
+void manager_serving(Manager *manager) {
+        manager->serving = true;
+        manager_announce(manager);
 }
 
 static bool on_region_allowed(const char *heap _unused_, void *userdata _unused_) {
@@ -96,7 +102,11 @@ void manager_set_heaps_changed(Manager *manager, heap_changed_t callback, void *
 }
 
 static bool manager_is_idle(const Manager *manager) {
-        return manager->n_connections == 0 && !manager->requests && !manager->region_choice && worker_pool_n_workers(manager->worker_pool) == 0 &&
+        int news = SD_EVENT_OFF; /* perhaps a region whose heap is to be loaded */
+
+        (void) sd_event_source_get_enabled(manager->changed_source, &news);
+
+        return news == SD_EVENT_OFF && manager->n_connections == 0 && !manager->requests && !manager->region_choice && worker_pool_n_workers(manager->worker_pool) == 0 &&
                 !module_loader_busy(heap_scan_loader(manager->heap_scan)) && !accounting_busy(manager->accounting);
 }
 
@@ -165,6 +175,8 @@ static int on_sighup(sd_event_source *source _unused_, const struct signalfd_sig
         (void) sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_usec(CLOCK_MONOTONIC));
 
         int r = manager_load_config(manager);
+        if (r >= 0 && manager->accounting)
+                r = accounting_config_changed(manager->accounting);
         if (r < 0)
                 (void) log_error_errno(r, "Cannot read the configuration again, keeping what there was: %m");
         else
@@ -172,7 +184,8 @@ static int on_sighup(sd_event_source *source _unused_, const struct signalfd_sig
         if (manager->n_connections == 0)
                 (void) manager_watch_idle(manager);
 
-        (void) sd_notify(false, "READY=1");
+        if (manager->announced)
+                (void) sd_notify(false, "READY=1");
         return 0;
 }
 
@@ -236,6 +249,7 @@ Manager *manager_free(Manager *manager) {
         sd_event_source_disable_unref(manager->changed_source);
         sd_event_unref(manager->event);
         safe_close(manager->cgroup_root_fd);
+        free(manager->product);
         free(manager);
         return NULL;
 }
@@ -253,6 +267,10 @@ static int manager_first_scan(Manager *manager) {
         r = heap_scan_wait(manager->heap_scan, on_first_scan, &done, &wait);
         while (r >= 0 && !done && sd_event_get_state(manager->event) != SD_EVENT_FINISHED)
                 r = sd_event_run(manager->event, UINT64_MAX);
+        if (r >= 0 && !done) { /* told to end */
+                round_wait_cancel(wait);
+                r = -ECANCELED;
+        }
 
         return r;
 }
@@ -300,6 +318,8 @@ int manager_startup(Manager *manager) {
                 region->load_tried = waiting;
 
         r = manager_first_scan(manager);
+        if (r == -ECANCELED)
+                return r;
         if (r < 0)
                 return log_error_errno(r, "Cannot look for kernel modules of heaps: %m");
 
@@ -312,6 +332,10 @@ int manager_startup(Manager *manager) {
         if (r < 0)
                 return r;
 
+        _cleanup_free_ char *census = accounting_describe_census(manager->accounting);
+        if (!census || asprintf(&manager->product, "dmaheapd (%s)", census) < 0)
+                return log_error_errno(ENOMEM, "Cannot set up the daemon: %m");
+
         manager_load_regions(manager);
 
         r = manager_watch_idle(manager);
@@ -319,6 +343,10 @@ int manager_startup(Manager *manager) {
                 return log_error_errno(r, "Cannot set a timer: %m");
 
         return 0;
+}
+
+const char *manager_product(const Manager *manager) {
+        return manager->product;
 }
 
 int manager_connect(Manager *manager, int socket_fd, Connection *ret) {
@@ -360,7 +388,7 @@ bool manager_admit(Manager *manager, Connection *connection) {
 
         for (const Client *client = manager->clients.clients; client; client = client->next) {
                 n += client->n_admitted;
-                if (client->uid == connection->peer->uid)
+                if (client->user == connection->client->user)
                         n_of_user += client->n_admitted;
         }
 

@@ -23,11 +23,13 @@ typedef struct Manager {
         HeapScan *heap_scan;
         DeviceMonitor *device_monitor;
         HeapChoice *region_choice; /* the heap that is being loaded for a region */
+        bool serving;              /* clients are listened to */
         bool announced;            /* READY=1 was sent */
         WorkerPool *worker_pool;
         int cgroup_root_fd;
         ClientRegistry clients;
         Accounting *accounting;
+        char *product;
         AllocateRequest *requests;
         unsigned n_connections;
         sd_event_source *idle_source;
@@ -49,12 +51,16 @@ Manager *manager_free(Manager *manager);
 DEFINE_CLEANUP(Manager, manager_free);
 
 /* Brings up everything that must be there before the first client: configuration, spawner, heaps and what could be loaded,
- * the ledger reconciled with a census, device monitor. Blocks for as long as that takes; listening comes afterwards. Returns 0, or -errno, logged. */
+ * the ledger reconciled with a census, device monitor. Blocks for as long as that takes; listening comes afterwards. Returns 0; -ECANCELED when
+ * told to end meanwhile; or -errno, logged. */
 int manager_startup(Manager *manager);
 
-/* Tells systemd that we are ready, now or when the regions that were found have their heaps: those who want them there at
+/* Clients are listened to: tells systemd that we are ready, now or when the regions that were found have their heaps: those who want them there at
  * boot wait for that. Clients are served meanwhile. */
-void manager_announce(Manager *manager);
+void manager_serving(Manager *manager);
+
+/* What we are called, and how buffers are counted; the manager's. GetInfo says it, as the interface has no other place. */
+const char *manager_product(const Manager *manager);
 
 /* Whom to tell when what ListHeaps shows has changed. */
 void manager_set_heaps_changed(Manager *manager, heap_changed_t on_heaps_changed, void *userdata);

@@ -95,7 +95,7 @@ static int build_heap_usages(const Accounting *accounting, const Client *client,
                 if (share->account.bytes == 0)
                         continue;
 
-                accounting_limits(accounting, client, peer, budget, &limits);
+                accounting_limits(accounting, client, peer, budget->heap, &limits);
                 r = sd_json_variant_append_arraybo(
                                 &usages,
                                 SD_JSON_BUILD_PAIR_STRING("heap", budget->heap),

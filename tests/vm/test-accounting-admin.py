@@ -54,6 +54,14 @@ class Lists(AccountingTest):
         # What a client is told of itself is the same.
         self.assertEqual(self.camera.call("GetUsage")["client"], camera["usage"])
 
+    def test_names_that_are_no_text(self):
+        """A control group may be called by any bytes; what is told of it is UTF-8 all the same."""
+        path = os.fsdecode(b"/test-\xff\xc3\xa4\xe2\x82")
+        self.allocate(self.client(self.cgroup(path)), PAGE)
+        told = "/test-\\xff\u00e4\\xe2\\x82"
+        self.assertIn(told, [client["cgroup"] for client in vmtest.call("ListClients")["clients"]])
+        self.assertIn(told, [buffer["cgroup"] for buffer in vmtest.call("ListBuffers")["buffers"]])
+
     def test_buffers(self):
         before = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
         fds = self.allocate(self.camera, 3 * PAGE, count=2, label="frame 1")
@@ -188,6 +196,19 @@ class Reserve(AccountingTest):
         self.allocate(camera, 40 * MIB, heap=CMA)
         self.allocate(others[0], 16 * MIB, heap=CMA)
         self.assert_refused(others[1], "heap", 64 * MIB, 56 * MIB, 16 * MIB, heap=CMA, name=CMA)
+
+    def test_that_becomes_anothers(self):
+        """What a unit holds counts against the others from the moment it is one of them."""
+        camera, other = self.client(self.unit(UNIT)), self.client(self.cgroup(SCOPE))
+        display = self.client(self.unit("test-display.service"))
+        self.addCleanup(reload, self.CONFIG)
+        self.allocate(camera, 40 * MIB, heap=CMA)
+        reload(self.CONFIG.replace(UNIT, "test-display.service"))
+        self.assert_refused(other, "heap", 48 * MIB, 40 * MIB, 9 * MIB, heap=CMA, name=CMA)
+        self.allocate(other, 8 * MIB, heap=CMA)
+        self.allocate(display, 16 * MIB, heap=CMA)
+        reload(self.CONFIG)
+        self.assert_refused(other, "heap", 64 * MIB, 64 * MIB, PAGE, heap=CMA, name=CMA)
 
 
 vmtest.main()
