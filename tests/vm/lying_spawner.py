@@ -1,6 +1,6 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Stands in for dmaheapd-spawner. Its workers do what the file LIE says, which they read for each request: "honest", one of
+"""Stands in for dmaheapd-spawner (by way of env it would be called python3, which the tests do not look for). Its workers do what the file LIE says, which they read for each request: "honest", one of
 LIES, or "fuzz SEED"."""
 
 import fcntl
@@ -93,12 +93,12 @@ def work(sock):
         with open(LIE, encoding="ascii") as file:
             lie = file.read()
         buffers = [allocate(device, size) for _ in range(count)]
-        if lie == "honest":
+        if lie == "honest" or lie == "one it has given before" and len(last) != count:
             socket.send_fds(sock, *wrapped(truth(number, buffers)))
             last = buffers
             os.close(device)
             continue
-        if lie == "one it has given before" and len(last) == count:
+        if lie == "one it has given before":
             socket.send_fds(sock, *wrapped(truth(number, last)))
         elif lie == "twice":
             for _ in range(2):
@@ -136,6 +136,8 @@ def main():
         pid = os.fork()
         if pid == 0:
             status = 1
+            with open("/proc/self/comm", "w", encoding="ascii") as file:
+                file.write("liar")
             try:
                 work(socket.socket(fileno=fds[1]))
                 status = 0

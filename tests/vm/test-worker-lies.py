@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# testbed: long
 # testbed: kernel=stock append="cma=64M" build=sanitize files=daemontest.py,accountingtest.py,workertest.py,lying_spawner.py timeout=900
 """Workers that lie to the daemon, and a daemon that talks nonsense to workers and spawner: neither believes the other."""
 
@@ -11,9 +10,9 @@ import socket
 
 import vmtest
 from accountingtest import daemon_buffers
-from daemontest import DEADLINE, daemon_pid, spawner_pid
+from daemontest import DEADLINE, children, daemon_pid, daemon_stopped, spawner_pid
 from lying_spawner import LIE, LIES
-from workertest import (CGROUPS, SPAWN_REQUEST, SPAWNER, UDMABUF, WORKER_REQUEST, Spawner, WorkerTest, restart)
+from workertest import (CGROUPS, SPAWN_REQUEST, SPAWNER, UDMABUF, WORKER_REQUEST, Spawner, WorkerTest, freeze, restart, thaw)
 
 PAGE = 4096
 N_FUZZED = 300
@@ -62,7 +61,7 @@ class Liar(WorkerTest):
 
         def quiet():
             seen.append(self.state())
-            return len(seen) > 2 and seen[-1] == seen[-2] and not vmtest.run("cat", f"/proc/{spawner_pid()}/task/{spawner_pid()}/children")
+            return len(seen) > 2 and seen[-1] == seen[-2] and not children(spawner_pid())
 
         vmtest.wait_until(quiet, DEADLINE, "the worker has gone")
         return seen[-1]
@@ -93,6 +92,8 @@ class Liar(WorkerTest):
             lie("twice")
             for _ in range(5):
                 vmtest.close_fds(self.take_fds(self.ask(connection)))
+                # Else the second may come when another request has been sent.
+                vmtest.wait_until(lambda: not children(spawner_pid()), DEADLINE, "the liar was found out")
             self.assertEqual(self.settled(connection), before)
         self.assertEqual(daemon_pid(), self.pid)
 
@@ -135,6 +136,29 @@ class Liar(WorkerTest):
         self.assertEqual(daemon_pid(), self.pid)
 
 
+class HangUp(WorkerTest):
+    """The client goes in the moment in which its buffers come."""
+
+    def test_just_then(self):
+        cgroup = self.frozen_cgroup("/test-hangup.scope")
+        pid = daemon_pid()
+        for _ in range(5):
+            connection = self.client(cgroup)
+            self.use(connection)
+            self.assert_no_worker(cgroup)
+            before = vmtest.live_buffers()
+            freeze(cgroup)
+            self.begin(connection, cgroup)
+            with daemon_stopped():
+                thaw(cgroup)
+                vmtest.wait_until(lambda: len(vmtest.live_buffers() - before) == 1, DEADLINE, "the worker has answered")
+                connection.close()
+            self.assert_others_served()
+            vmtest.wait_until(lambda: vmtest.live_buffers() <= before, DEADLINE, "nobody has the buffer")
+        self.assertEqual(daemon_pid(), pid)
+        self.assertEqual(daemon_buffers(), {})
+
+
 class Nonsense(WorkerTest):
     """The worker and the spawner are the real ones, the daemon is ours. Neither may die of a signal: of nonsense they exit."""
 
@@ -157,8 +181,8 @@ class Nonsense(WorkerTest):
         return bytes(message)
 
     def worker_message(self):
-        # Never so much that the machine could try: a few pages, or more than there can be.
-        size = self.chance.choice((0, 1, PAGE, 3 * PAGE, 1 << 62, (1 << 63) + PAGE, (1 << 64) - 1))
+        # Never so much that the kernel's own heap, or udmabuf, would try: a few pages, or more than a size can be.
+        size = self.chance.choice((0, 1, PAGE, PAGE, 3 * PAGE, 3 * PAGE, (1 << 64) - PAGE + 1, (1 << 64) - 1))
         message = WORKER_REQUEST.pack(self.chance.getrandbits(64), size, self.chance.choice((0, 1, 3, 253, 254, 1 << 31)),
                                       self.chance.choice((0, 1, UDMABUF, 3, 1 << 31)), self.chance.randbytes(32))
         if self.chance.random() < 0.6:
@@ -173,7 +197,7 @@ class Nonsense(WorkerTest):
         n_answers, n_ends, worker = {}, 0, None
         for _ in range(N_FUZZED):
             worker = worker or spawner.spawn()
-            fds = self.chance.choices(self.things, k=self.chance.choice((0, 1, 1, 1, 1, 2)))
+            fds = self.chance.choices(self.things + self.things[:2] * 8, k=self.chance.choice((0, 1, 1, 1, 1, 2)))
             try:
                 worker.send(self.worker_message(), fds)
                 answer = worker.receive()

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# testbed: long
 # testbed: kernel=stock append="cma=64M" files=daemontest.py,accountingtest.py,workertest.py timeout=900
 """Descriptors that are under way: what clients do not read, and what workers cannot send, is nobody else's loss."""
 
 import os
+import resource
 
 import vmtest
-from daemontest import DEADLINE, daemon_pid, daemon_stopped, process_state
-from workertest import WorkerTest, freeze, processes, service_with, thaw
+from daemontest import DEADLINE, daemon_pid, daemon_stopped, process_state, spawner_pid
+from workertest import WorkerTest, freeze, processes, thaw
 
 PAGE = 4096
 
@@ -46,34 +46,37 @@ class Unread(WorkerTest):
     def test_too_many_in_flight(self):
         """ETOOMANYREFS: workers may have no more descriptors under way than one of them may have open. Whose is one too many
         is told so, and nobody else."""
-        with service_with("LimitNOFILE=700"):
-            cgroups = [self.frozen_cgroup(f"/test-{number}.scope") for number in range(4)]
-            connections = [self.client(cgroup) for cgroup in cgroups]
-            for connection in connections:
-                self.use(connection)
-            before = len(vmtest.live_buffers())
-            for cgroup, connection in zip(cgroups, connections):
-                self.assert_no_worker(cgroup)
-                freeze(cgroup)
-                self.begin(connection, cgroup, count=253)
-            pid = daemon_pid()
-            self.assert_others_served()
-            with daemon_stopped():
-                # One after the other: each has sent what it has when it waits again.
-                for number, cgroup in enumerate(cgroups):
-                    (worker,) = (each for each in processes(cgroup) if is_worker(each))
-                    thaw(cgroup)
-                    vmtest.wait_until(lambda: waits(worker), DEADLINE, "the worker waits for another request")
-                    self.assertEqual(len(vmtest.live_buffers()) - before, min(number + 1, 3) * 253)
-            replies = [self.close_later(connection.receive()) for connection in connections]
-            self.assertEqual([reply.error for reply in replies], [None, None, None, "OutOfResources"])
-            self.assertEqual(replies[3]["resource"], "inFlight")
-            for reply in replies:
-                vmtest.close_fds(reply.fds)
-                reply.fds.clear()
-            self.use(connections[3], count=253)
-            self.assert_others_served()
-            self.assertEqual(daemon_pid(), pid)
+        daemon_pid()
+        # What workers inherit; the daemon must be able to have all that they send.
+        limits = resource.prlimit(spawner_pid(), resource.RLIMIT_NOFILE, (700, 700))
+        self.addCleanup(resource.prlimit, spawner_pid(), resource.RLIMIT_NOFILE, limits)
+        cgroups = [self.frozen_cgroup(f"/test-{number}.scope") for number in range(4)]
+        connections = [self.client(cgroup) for cgroup in cgroups]
+        for connection in connections:
+            self.use(connection)
+        before = len(vmtest.live_buffers())
+        for cgroup, connection in zip(cgroups, connections):
+            self.assert_no_worker(cgroup)
+            freeze(cgroup)
+            self.begin(connection, cgroup, count=253)
+        pid = daemon_pid()
+        self.assert_others_served()
+        with daemon_stopped():
+            # One after the other: each has sent what it has when it waits again.
+            for number, cgroup in enumerate(cgroups):
+                (worker,) = (each for each in processes(cgroup) if is_worker(each))
+                thaw(cgroup)
+                vmtest.wait_until(lambda: waits(worker), DEADLINE, "the worker waits for another request")
+                self.assertEqual(len(vmtest.live_buffers()) - before, min(number + 1, 3) * 253)
+        replies = [self.close_later(connection.receive()) for connection in connections]
+        self.assertEqual([reply.error for reply in replies], [None, None, None, "OutOfResources"])
+        self.assertEqual(replies[3]["resource"], "inFlight")
+        for reply in replies:
+            vmtest.close_fds(reply.fds)
+            reply.fds.clear()
+        self.use(connections[3], count=253)
+        self.assert_others_served()
+        self.assertEqual(daemon_pid(), pid)
 
 
 def is_worker(pid):
