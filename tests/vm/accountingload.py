@@ -10,7 +10,7 @@ import signal
 import socket
 
 import vmtest
-from accountingtest import CGROUPS, AccountingTest, daemon_buffers, kernel_buffers
+from accountingtest import CGROUPS, AccountingTest, kernel_buffers
 from daemontest import parent
 
 PAGE = 4096
@@ -92,10 +92,13 @@ class LoadTest(AccountingTest):
         held = self.stop()
         everything = {inode: size for one in held for inode, size in one.items()}
         vmtest.wait_until(lambda: kernel_buffers() == everything, PATIENCE, "the kernel has freed what nobody holds")
-        clients = vmtest.call("ListClients")["clients"]
-        self.assertEqual(daemon_buffers(), everything)
+        with vmtest.Varlink(timeout=PATIENCE) as connection:
+            clients = connection.call("ListClients")["clients"]
+            buffers = connection.call("ListBuffers")["buffers"]
+        self.assertEqual({buffer["id"]: buffer["size"] for buffer in buffers}, everything)
         for n, one in enumerate(held):
-            self.assertEqual(daemon_buffers(unit=f"test-load{n}.scope", uid=1000 + n % 2), one)
+            whose = (f"test-load{n}.scope", 1000 + n % 2)
+            self.assertEqual({buffer["id"]: buffer["size"] for buffer in buffers if (buffer.get("unit"), buffer["uid"]) == whose}, one)
         sums = {f"test-load{n}.scope": (sum(one.values()), len(one)) for n, one in enumerate(held) if one}
         told = {client["unit"]: (client["usage"]["bytesUsed"], client["usage"]["buffersUsed"]) for client in clients}
         self.assertEqual({unit: usage for unit, usage in told.items() if usage != (0, 0)}, sums)
