@@ -21,7 +21,7 @@ project_files() {
         local list=(git -c 'safe.directory=*' ls-files -z -co --exclude-standard)
         cd "$PROJECT_DIR" || return
         "${list[@]}" >/dev/null 2>&1 || list=(find . -name .git -prune -o -type f -printf '%P\0')
-        "${list[@]}" | { grep -zvE '^(\.ci/|tests/(testbed|testbed\.d/|(vm|bench)/[^/]*\.(py|sh)$))' || true; } |
+        "${list[@]}" | { grep -zvE '^(\.ci/|tests/(testbed|testbed\.d/|(vm|bench)/.*\.(py|sh)$))' || true; } |
                 LC_ALL=C sort -zu | while IFS= read -r -d '' file; do
                 [[ ! -f $file ]] || printf '%s\0' "$file"
         done
