@@ -151,11 +151,9 @@ static int heap_buffer_begin_cpu_access(struct dma_buf *dmabuf,
 {
 	struct heap_buffer *buffer = dmabuf->priv;
 	struct heap_mapping *mapping;
-	int err;
 
-	err = dma_resv_lock_interruptible(dmabuf->resv, NULL);
-	if (err)
-		return err;
+	/* Not interruptible, here and there: few look at how either call ended. */
+	dma_resv_lock(dmabuf->resv, NULL);
 
 	list_for_each_entry(mapping, &buffer->mappings, node)
 		dma_sync_sgtable_for_cpu(mapping->dev, &mapping->sgt,
@@ -173,7 +171,6 @@ static int heap_buffer_end_cpu_access(struct dma_buf *dmabuf,
 	struct heap_buffer *buffer = dmabuf->priv;
 	struct heap_mapping *mapping;
 
-	/* Not interruptible: many do not look at how the end of an access ended. */
 	dma_resv_lock(dmabuf->resv, NULL);
 
 	if (buffer->vaddr)
