@@ -206,9 +206,9 @@ class Reserve(AccountingTest):
         reload(self.CONFIG.replace(UNIT, "test-display.service"))
         self.assert_refused(other, "heap", 48 * MIB, 40 * MIB, 9 * MIB, heap=CMA, name=CMA)
         self.allocate(other, 8 * MIB, heap=CMA)
-        self.allocate(display, 16 * MIB, heap=CMA)
+        self.allocate(display, 7 * MIB, count=2, heap=CMA)
         reload(self.CONFIG)
-        self.assert_refused(other, "heap", 64 * MIB, 64 * MIB, PAGE, heap=CMA, name=CMA)
+        self.assert_refused(other, "heap", 64 * MIB, 62 * MIB, 3 * MIB, heap=CMA, name=CMA)
 
 
 vmtest.main()
