@@ -197,7 +197,7 @@ class Nonsense(WorkerTest):
         n_answers, n_ends, worker = {}, 0, None
         for _ in range(N_FUZZED):
             worker = worker or spawner.spawn()
-            fds = self.chance.choices(self.things + self.things[:2] * 8, k=self.chance.choice((0, 1, 1, 1, 1, 2)))
+            fds = self.chance.choices(self.things + self.things[:1] * 16 + self.things[1:2] * 8, k=self.chance.choice((0, 1, 1, 1, 1, 2)))
             try:
                 worker.send(self.worker_message(), fds)
                 answer = worker.receive()
