@@ -135,7 +135,7 @@ class Together(ModuleTest):
             self.addCleanup(connection.close)
             connection.send("Allocate", {"heap": "slow_test", "size": PAGE})
         vmtest.wait_until(lambda: module_state("slow_heap") == "Loading", DEADLINE, "the module is being loaded")
-        loads = self.loads(pid)
+        loads = vmtest.wait_until(lambda: self.loads(pid), DEADLINE, "its child waits in the kernel")
 
         self.assert_served(vmtest.allocate(size=PAGE))
         self.assertEqual(module_state("slow_heap"), "Loading", "others had to wait")
