@@ -45,13 +45,16 @@ static void __init plant_lockdep(void)
 	mutex_unlock(&lock_b);
 }
 
-/* Forgets some memory; more than one piece, as a stale pointer may hide one. */
+/*
+ * Forgets some memory; many pieces, as stale pointers hide some: SLUB's sheaves
+ * keep the addresses of what they last gave, up to a few dozen for each size.
+ */
 static void __init plant_kmemleak(void)
 {
 	unsigned int i;
 
-	for (i = 0; i < 16; i++) {
-		void *bytes = kmalloc(1000 + i, GFP_KERNEL);
+	for (i = 0; i < 512; i++) {
+		void *bytes = kmalloc(1000, GFP_KERNEL);
 
 		OPTIMIZER_HIDE_VAR(bytes);
 	}
