@@ -53,14 +53,16 @@ static void on_spawner_reply(uint64_t id, int error, int pidfd, void *userdata) 
         worker_next(worker);
 }
 
-/* Workers that have a process die with the spawner and say so themselves. */
+/* Workers die with the spawner and say so themselves; but not one that was frozen before it could ask for that. */
 static void on_spawner_lost(void *userdata) {
         WorkerPool *pool = userdata;
 
         for (Worker *worker = pool->workers, *next; worker; worker = next) {
                 next = worker->next;
 
-                if (worker->state == WORKER_SPAWNING) {
+                if (worker->state == WORKER_RUNNING)
+                        worker_kill(worker);
+                else if (worker->state == WORKER_SPAWNING) {
                         worker_not_started(worker, WORKER_NO_PROCESS);
                         worker_next(worker);
                 }

@@ -9,7 +9,7 @@ import signal
 
 import vmtest
 from accountingtest import CGROUPS, MIB, daemon_buffers
-from daemontest import DEADLINE, configure, daemon_pid, unit_cgroup, worker_pids
+from daemontest import DEADLINE, configure, daemon_pid, spawner_pid, unit_cgroup, worker_pids
 from workertest import WorkerTest, charged, freeze, processes, status, thaw, write
 
 UNIT = "test-place.service"
@@ -171,6 +171,22 @@ class Frozen(WorkerTest):
         self.use(connection)
         self.assertEqual(daemon_pid(), pid)
         self.assert_others_served()
+
+    def test_killed_with_the_spawner(self):
+        """The request ends with it, and the one that waited has another worker, of another spawner."""
+        cgroup, connection, worker, inode = self.frozen_request(count=5)
+        self.second.send("Allocate", {"size": 4096})
+        spawner = spawner_pid()
+        os.kill(spawner, signal.SIGKILL)
+        self.assert_error(connection.receive(), "OutOfResources", resource="processes")
+        self.assertFalse(os.path.exists(f"/proc/{worker}"))
+        self.assertEqual(daemon_buffers(), {inode: 3 * 4096})
+        self.assert_others_served()
+        self.assertNotEqual(spawner_pid(), spawner)
+        thaw(cgroup)
+        print("# the one that waited:", reply := self.second.receive())
+        vmtest.close_fds(reply.fds)
+        self.use(connection)
 
     def test_several_connections_of_one_client(self):
         """They wait for one another, in their order, and no other client waits."""
