@@ -88,7 +88,7 @@ static void link_check(Link *link, int r, const char *what) {
                 return;
 
         (void) log_debug_errno(r, "Cannot send %s, closing the connection: %m", what);
-        (void) sd_varlink_close(link->varlink);
+        (void) sd_varlink_close(link->varlink); /* on_disconnect() frees the link */
 }
 
 static void link_send_heaps(Link *link, bool more) {
@@ -162,12 +162,16 @@ static int send_error(sd_varlink *varlink, const AllocateReply *reply) {
         return r < 0 ? sd_varlink_error_errno(varlink, r) : sd_varlink_error(varlink, error, parameters);
 }
 
+/* Says what is short. Returns the errno that stands for it. */
+static int link_refuse(Link *link, const char *resource) {
+        int r = send_error(link->varlink, &(AllocateReply) { .error = ALLOCATE_OUT_OF_RESOURCES, .resource = resource });
+        return r < 0 ? r : -EUSERS;
+}
+
 /* Reads the parameters of a call from a connection that may make calls. Returns 0, or what a method that has answered returns. */
 static int link_dispatch(Link *link, sd_json_variant *parameters, const sd_json_dispatch_field *table, void *ret) {
-        if (!manager_admit(link->server->manager, &link->connection)) {
-                int r = send_error(link->varlink, &(AllocateReply) { .error = ALLOCATE_OUT_OF_RESOURCES, .resource = "connections" });
-                return r < 0 ? r : -EUSERS;
-        }
+        if (!manager_admit(link->server->manager, &link->connection))
+                return link_refuse(link, "connections");
 
         return sd_varlink_dispatch(link->varlink, parameters, table, ret);
 }
@@ -205,7 +209,10 @@ static void on_counted(void *userdata) {
         int r = link->build(link, &parameters);
         if (r >= 0)
                 r = sd_varlink_reply(link->varlink, parameters);
-        link_check(link, r, "what is held");
+        if (r == -ENOBUFS) /* sd-varlink sends no message of 16 MiB */
+                (void) link_refuse(link, "inFlight");
+        else
+                link_check(link, r, "what is held");
 }
 
 /* Answers with what `build` makes of a census that begins now. */
@@ -360,7 +367,7 @@ static int vl_method_allocate(sd_varlink *varlink, sd_json_variant *parameters, 
         if (wrong)
                 return sd_varlink_error_invalid_parameter_name(varlink, wrong);
         if (link_is_unread(link)) /* descriptors would wait with the rest */
-                return send_error(varlink, &(AllocateReply) { .error = ALLOCATE_OUT_OF_RESOURCES, .resource = "inFlight" });
+                return link_refuse(link, "inFlight");
 
         return allocate_request_new(link->server->manager, &link->connection, &asked, on_replied, link, &link->request);
 }
@@ -371,11 +378,8 @@ static void on_input_arrived(size_t available, void *userdata) {
         Link *link = userdata;
 
         link->asked_unread = link_is_unread(link) ? link->asked_unread + available : 0;
-        if (link->asked_unread <= ASKED_UNREAD_MAX)
-                return;
-
-        log_debug("Closing a connection that asks and asks and does not read.");
-        (void) sd_varlink_close(link->varlink); /* on_disconnect() frees the link */
+        if (link->asked_unread > ASKED_UNREAD_MAX)
+                link_check(link, -ENOBUFS, "answers to a peer that asks and does not read");
 }
 
 static void on_input_stalled(void *userdata) {
@@ -479,8 +483,6 @@ int varlink_server_new(Manager *manager, VarlinkServer **ret) {
                 r = sd_varlink_server_attach_event(server->server, manager->event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)
                 r = sd_event_add_time(manager->event, &server->behind_source, CLOCK_MONOTONIC, UINT64_MAX, 0, on_behind, server);
-        if (r >= 0)
-                r = sd_event_source_set_enabled(server->behind_source, SD_EVENT_OFF);
         if (r < 0)
                 return log_error_errno(r, "Cannot set up the varlink server: %m");
 

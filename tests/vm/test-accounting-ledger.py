@@ -155,9 +155,9 @@ class Room(AccountingTest):
 
     CONFIG = "[Limits]\nClientBytesMax=infinity\nUserBytesMax=infinity\nClientBuffersMax=infinity\n"
 
-    def fill(self, n_slots, batch):
+    def fill(self, n_slots, batch, cgroup=None):
         """As many buffers, in as many calls as it takes; their file descriptors are the test's."""
-        connection = self.client()
+        connection = self.client(cgroup)
         fds = []
         while len(fds) < n_slots:
             reply = connection.call("Allocate", {"size": PAGE, "count": min(batch, n_slots - len(fds))})
