@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock append="cma=64M" timeout=900 files=daemontest.py,accountingtest.py,accountingload.py
+# testbed: kernel=stock build=sanitize append="cma=64M dma_heap.mem_accounting=1" timeout=1200 files=daemontest.py,accountingtest.py,accountingload.py
 """Crashes under load: afterwards the daemon, the kernel and eight clients agree on who holds what, to the byte."""
 
 import contextlib

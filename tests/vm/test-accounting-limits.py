@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock append="cma=64M" files=daemontest.py,accountingtest.py
+# testbed: kernel=stock build=sanitize append="cma=64M dma_heap.mem_accounting=1" files=daemontest.py,accountingtest.py
 """Limits, to the byte: what just fits passes, one page more is refused with what was in the way."""
 
 import os
