@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# testbed: kernel=stock append="cma=64M" files=guest/benchtool.py,../vm/daemontest.py,../vm/accountingtest.py,../vm/workertest.py timeout=5400
+# testbed: kernel=stock append="cma=1G" memory=3072 files=guest/benchtool.py,../vm/daemontest.py,../vm/accountingtest.py,../vm/workertest.py,../vm/heaps.py timeout=5400
 """Who waits for whom: a client's small requests beside four others that want a lot, each in its way.
 
-The figure is a ratio of medians of runs in turn; in brackets the lowest and the highest ratio of two runs that came one after
+The two of them that never pause leave no processor idle where there are two, and everybody else waits for the scheduler. How
+long, is seen beside two processes that do the same with the heaps themselves, of whom the daemon knows nothing: what is more
+than that is the daemon's. A figure is a ratio of medians of runs in turn; in brackets the lowest and the highest ratio of two runs that came one after
 the other. 'A/A' is the same of two sides that are alike: that much is noise."""
 
 import contextlib
@@ -11,6 +13,7 @@ import mmap
 import os
 import time
 
+import heaps
 import vmtest
 from accountingtest import CMA, MIB
 from benchtool import CONFIG, PAGE, cgroup, client, tell, tell_noise, tell_ratio, timed, use, workers_of
@@ -19,6 +22,8 @@ from workertest import freeze, write
 
 RUNS = 6
 COUNT = 200
+
+KEPT_FREE = 900 * MIB
 
 
 def p99(connection, count=COUNT):
@@ -41,18 +46,30 @@ def allocate_in_a_loop(place, size, role):
             vmtest.close_fds(reply.fds)
 
 
-def busy_pages():
-    """Memory that is in use and can be moved, also where the region is: it is let go, a part at a time, and taken again."""
+def allocate_without_daemon(place, size, name):
+    write(place, "cgroup.procs", 0)
+    with heaps.Heap(name) as heap:
+        while True:
+            with contextlib.suppress(OSError):
+                os.close(heap.allocate(size))
+
+
+def free_memory():
     with open("/proc/meminfo", encoding="ascii") as file:
-        free = next(int(line.split()[1]) << 10 for line in file if line.startswith("MemFree"))
+        return next(int(line.split()[1]) << 10 for line in file if line.startswith("MemFree"))
+
+
+def busy_pages():
+    """Memory that is in use and can be moved, a good part of it where the region is. It is let go, a part at a time, and taken
+    again, so that what was moved away from there is replaced."""
     part = 16 * MIB
     parts = []
     while True:
-        if len(parts) * part > free - 700 * MIB:
+        if free_memory() < KEPT_FREE:
             parts.pop(0).close()
+            time.sleep(0.2)  # it is to be in use, not to take a processor for itself
         parts.append(mmap.mmap(-1, part))
         parts[-1][::PAGE] = b"x" * (part // PAGE)
-        time.sleep(0.2)  # it is to be in use, not to take a processor for itself
 
 
 @contextlib.contextmanager
@@ -70,11 +87,20 @@ def process(function, *arguments):
 
 
 @contextlib.contextmanager
+def strangers():
+    """Two processes that do without a daemon what two of the others do."""
+    with contextlib.ExitStack() as stack:
+        places = [stack.enter_context(cgroup(f"/bench-stranger-{n}")) for n in range(2)]
+        stack.enter_context(process(allocate_without_daemon, places[0], 256 * MIB, "system"))
+        stack.enter_context(process(allocate_without_daemon, places[1], 48 * MIB, CMA))
+        yield places
+
+
+@contextlib.contextmanager
 def others():
     """Four clients that want a lot, each in its way."""
     with contextlib.ExitStack() as stack:
         places = [stack.enter_context(cgroup(f"/bench-other-{n}")) for n in range(4)]
-        stack.enter_context(process(busy_pages))
         stack.enter_context(process(allocate_in_a_loop, places[0], 256 * MIB, "system"))
         stack.enter_context(process(allocate_in_a_loop, places[1], 48 * MIB, "contiguous"))
         silent = stack.enter_context(client(places[2]))
@@ -96,22 +122,23 @@ def n_migrated():
 def main():
     configure(CONFIG)
     vmtest.close_fds(vmtest.allocate(heap=CMA, size=PAGE).fds)
-    idle, busy = [], []
+    sides = {contextlib.nullcontext: [], strangers: [], others: []}
     migrated = 0
-    with cgroup("/bench-fifth") as place, client(place, user="user2") as connection:
+    with process(busy_pages), cgroup("/bench-fifth") as place, client(place, user="user2") as connection:
+        vmtest.wait_until(lambda: free_memory() < KEPT_FREE + 64 * MIB, 10 * DEADLINE, "memory is in use")
         use(connection)
         for run in range(RUNS):
-            for is_busy in (True, False) if run % 2 else (False, True):
-                if not is_busy:
-                    idle.append(p99(connection))
-                    continue
-                with others():
+            for side in sorted(sides, key=lambda side: side.__name__, reverse=run % 2):
+                with side():
                     before = n_migrated()
                     p99(connection, 30)
-                    busy.append(p99(connection))
-                    migrated += n_migrated() - before
-            print(f"# p99 in ms: idle {idle[-1] / 1e6:.1f}, beside the others {busy[-1] / 1e6:.1f}", flush=True)
-    tell_ratio("p99 of 4 KiB beside four others over idle", busy, idle, 2)
+                    sides[side].append(p99(connection))
+                    migrated += n_migrated() - before if side is others else 0
+            print("# p99 in ms:", *(f"{side.__name__} {values[-1] / 1e6:.1f}" for side, values in sides.items()), flush=True)
+    idle, beside_strangers, beside_others = sides.values()
+    tell_ratio("p99 of 4 KiB beside four others over idle", beside_others, idle, 2)
+    tell_ratio("p99 of 4 KiB beside processes without a daemon over idle", beside_strangers, idle)
+    tell_ratio("p99 of 4 KiB beside four others over beside processes without a daemon", beside_others, beside_strangers)
     tell_noise("p99 of 4 KiB", idle)
     tell("pages that were moved meanwhile", migrated)
 
