@@ -8,6 +8,7 @@ import ctypes
 import fcntl
 import os
 import random
+import resource
 import shutil
 import struct
 import uuid
@@ -188,6 +189,16 @@ class Room(AccountingTest):
         finally:
             vmtest.systemctl("stop", vmtest.SERVICE)
             vmtest.run("umount", os.path.dirname(LEDGER))
+
+    def test_of_an_answer(self):
+        """What is more than a message holds is an error, and the connection stays."""
+        resource.setrlimit(resource.RLIMIT_NOFILE, (70000, 70000))
+        _, fds = self.fill(20000, 250, self.cgroup("/" + "\x01" * 200))
+        with vmtest.Varlink() as connection:
+            self.assert_error(connection.call("ListBuffers"), "OutOfResources", resource="inFlight")
+            self.assertEqual(connection.call("ListBuffers", {"uid": 0})["buffers"], [])
+            vmtest.close_fds(fds)
+            self.assertEqual(connection.call("ListBuffers")["buffers"], [])
 
 
 def checksum(data):
