@@ -48,8 +48,9 @@ static void __init plant_lockdep(void)
 /*
  * Forgets some memory; many pieces, as stale pointers hide some: SLUB's sheaves
  * keep the addresses of what they last gave, up to a few dozen for each size.
+ * Not __init, as the report is to know its name.
  */
-static void __init plant_kmemleak(void)
+static noinline void plant_kmemleak(void)
 {
 	unsigned int i;
 

@@ -55,7 +55,7 @@ class ZPlanted(unittest.TestCase):
     def test_3_kmemleak(self):
         heaps.kmemleak("clear")
         self.plant("kmemleak")
-        self.assertIn("planted_fault", heaps.leaks())
+        self.assertIn("plant_kmemleak", heaps.leaks())
 
     def test_4_kasan(self):
         # Last: lockdep trusts nothing any more after this.
