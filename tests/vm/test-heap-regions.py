@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# testbed: kernel=stock append="cma=64M" timeout=900 files=daemontest.py
+# testbed: kernel=stock append="cma=64M" timeout=900 files=daemontest.py,accountingtest.py,workertest.py
 """Several CMA regions, of which this machine has one: the others are directories over /sys/kernel/mm/cma, and devices of a bus
 that tests/modules registers. Heaps and regions come while somebody listens, amid storms of events."""
 
+import contextlib
 import glob
 import os
+import signal
 import threading
 import time
 
 import vmtest
-from daemontest import DEADLINE, INVALID_PARAMETER, MODPROBE_D, TEST_MODULES, DaemonTest, install_test_modules
+from daemontest import DEADLINE, INVALID_PARAMETER, MODPROBE_D, TEST_MODULES, DaemonTest, daemon_pid, install_test_modules
+from workertest import service_with
 
 MIB = vmtest.MIB
 PAGE = 4096
@@ -164,6 +167,52 @@ class Storm(RegionTest):
         started = time.monotonic()
         self.use(connection)
         return time.monotonic() - started
+
+
+def n_dropped(pid):
+    """How many messages of netlink had no room in the receive buffers of a process's sockets."""
+    links = {os.readlink(path) for path in glob.glob(f"/proc/{pid}/fd/*")}
+    with open("/proc/net/netlink", encoding="ascii") as file:
+        columns, *rows = (line.split() for line in file)
+    return sum(int(row[columns.index("Drops")]) for row in rows if f"socket:[{row[columns.index('Inode')]}]" in links)
+
+
+class Overflow(RegionTest):
+    """More events than there is room for. Without the capability to have more, that is what the administrator allows."""
+
+    ROOM = "/proc/sys/net/core/rmem_max"
+
+    @contextlib.contextmanager
+    def lost_events(self):
+        """The daemon hears of nothing meanwhile, and later not of all."""
+        pid = daemon_pid()
+        before = n_dropped(pid)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            send_events(50)
+            yield
+            vmtest.run("udevadm", "settle", "--timeout=300")
+            self.assertGreater(n_dropped(pid), before)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def test_what_was_lost_is_looked_for(self):
+        with open(self.ROOM, encoding="ascii") as file:
+            room = file.read()
+        with open(self.ROOM, "w", encoding="ascii") as file:
+            file.write("4096")
+        self.addCleanup(vmtest.run, "sysctl", "net.core.rmem_max=" + room.strip())
+        self.enterContext(service_with("CapabilityBoundingSet=~CAP_NET_ADMIN"))
+        add_area("npu", 8 * MIB)
+        connection = self.subscribe()
+
+        with self.lost_events():
+            vmtest.run("insmod", f"{TEST_MODULES}/fake_regions.ko", "names=reserved,camera,npu")
+        self.assertEqual(self.wait_told(connection, "npu", region="npu", state="ready")["size"], 8 * MIB)
+        with self.lost_events():
+            vmtest.run("rmmod", "fake_regions")
+            vmtest.run("rm", "-r", f"{AREAS}/npu")
+        self.wait_told(connection, "npu", region=None)
 
 
 class Target(RegionTest):
