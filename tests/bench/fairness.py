@@ -5,8 +5,8 @@
 
 The two of them that never pause leave no processor idle where there are two, and everybody else waits for the scheduler. How
 long, is seen beside two processes that do the same with the heaps themselves, of whom the daemon knows nothing: what is more
-than that is the daemon's. A figure is a ratio of medians of runs in turn; in brackets the lowest and the highest ratio of two runs that came one after
-the other. 'A/A' is the same of two sides that are alike: that much is noise."""
+than that is the daemon's. A figure is a ratio of medians of runs in turn; in brackets the lowest and the highest ratio of two
+runs that came one after the other. 'A/A' is the same of two sides that are alike: that much is noise."""
 
 import contextlib
 import mmap
