@@ -26,6 +26,7 @@ struct CensusRounds {
         uint64_t sequence;
         sd_event_source *source;
         sd_event_source *timer;
+        bool last_try; /* of this round */
 };
 
 /* Collects the run, waiting for its end if need be. */
@@ -55,36 +56,18 @@ CensusRounds *census_rounds_free(CensusRounds *rounds) {
         return NULL;
 }
 
-static int on_run_over(sd_event_source *source _unused_, int fd _unused_, uint32_t revents _unused_, void *userdata) {
-        CensusRounds *rounds = userdata;
-        _cleanup_(census_result_freep) CensusResult *result = NULL;
-
-        int r = run_finish(rounds, &result);
-        if (r < 0)
-                (void) log_warning_errno(r, "A census of the buffers failed, so nothing is taken as freed: %m");
-        else
-                rounds->on_end(result, rounds->sequence, rounds->userdata);
-
-        uint64_t duration = now_usec() - rounds_started_at(rounds->rounds);
-        log_debug("A census took %" PRIu64 " us.", duration);
-        rounds_set_interval(rounds->rounds, MIN(duration * CENSUS_SHARE, CENSUS_INTERVAL_MAX_USEC));
-        rounds_finished(rounds->rounds);
-        return 0;
-}
+static int on_run_over(sd_event_source *source, int fd, uint32_t revents, void *userdata);
 
 static int on_timeout(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
         CensusRounds *rounds = userdata;
 
+        rounds->last_try = true; /* those who wait have waited enough */
         census_run_kill(rounds->run);
         return 0;
 }
 
-static int on_start(void *userdata) {
-        CensusRounds *rounds = userdata;
+static int run_begin(CensusRounds *rounds) {
         int r;
-
-        if (census_method(rounds->census) == CENSUS_METHOD_NONE)
-                return -EOPNOTSUPP;
 
         rounds->sequence = rounds->on_begin(rounds->userdata);
 
@@ -98,6 +81,40 @@ static int on_start(void *userdata) {
         if (r < 0)
                 run_abandon(rounds);
         return r;
+}
+
+static int on_run_over(sd_event_source *source _unused_, int fd _unused_, uint32_t revents _unused_, void *userdata) {
+        CensusRounds *rounds = userdata;
+        _cleanup_(census_result_freep) CensusResult *result = NULL;
+
+        int r = run_finish(rounds, &result);
+        if (r < 0 && !rounds->last_try) {
+                (void) log_warning_errno(r, "A census of the buffers failed, and is taken again: %m");
+                rounds->last_try = true;
+                r = run_begin(rounds);
+                if (r >= 0)
+                        return 0;
+        }
+        if (r < 0)
+                (void) log_warning_errno(r, "A census of the buffers failed, so nothing is taken as freed: %m");
+        else
+                rounds->on_end(result, rounds->sequence, rounds->userdata);
+
+        uint64_t duration = now_usec() - rounds_started_at(rounds->rounds);
+        log_debug("A census took %" PRIu64 " us.", duration);
+        rounds_set_interval(rounds->rounds, MIN(duration * CENSUS_SHARE, CENSUS_INTERVAL_MAX_USEC));
+        rounds_finished(rounds->rounds);
+        return 0;
+}
+
+static int on_start(void *userdata) {
+        CensusRounds *rounds = userdata;
+
+        if (census_method(rounds->census) == CENSUS_METHOD_NONE)
+                return -EOPNOTSUPP;
+
+        rounds->last_try = false;
+        return run_begin(rounds);
 }
 
 int census_rounds_new(sd_event *event, Census *census, census_begin_t on_begin, census_end_t on_end, void *userdata, CensusRounds **ret) {

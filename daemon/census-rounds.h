@@ -12,7 +12,8 @@ typedef struct CensusRounds CensusRounds;
 /* A census is about to begin; what is returned comes back with its result. */
 typedef uint64_t (*census_begin_t)(void *userdata);
 
-/* A complete census. Of one that failed nobody hears but the journal; who waited for it is called all the same. */
+/* A complete census. One that fails is taken again, once; of what fails twice, or takes too long, nobody hears but the journal,
+ * and who waited for it is called all the same. */
 typedef void (*census_end_t)(const CensusResult *result, uint64_t sequence, void *userdata);
 
 /* census is borrowed. */

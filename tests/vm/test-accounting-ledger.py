@@ -9,13 +9,15 @@ import fcntl
 import os
 import random
 import resource
+import select
 import shutil
+import signal
 import struct
 import uuid
 
 import vmtest
 from accountingtest import CMA, PAGE, AccountingTest, daemon_buffers, kernel_buffers
-from daemontest import DEADLINE, daemon_pid
+from daemontest import DEADLINE, children, daemon_pid, spawner_pid
 
 LEDGER = "/run/dmaheapd-ledger/ledger"
 DROP_IN = "/run/systemd/system/dmaheapd.service.d/test.conf"
@@ -240,6 +242,27 @@ class Census(AccountingTest):
             self.assertEqual(daemon_buffers(), kernel_buffers())
             vmtest.close_fds(fds)
             self.assertEqual(self.usage(connection), (0, 0))
+
+    def test_killed(self):
+        """It is taken again, for those who wait: what has been freed is not told of."""
+        connection = self.client(self.cgroup(SCOPE))
+        self.use(connection)
+        pid, spawner = daemon_pid(), spawner_pid()
+
+        def killed_in_time():
+            (fd,) = self.allocate(connection, PAGE)
+            os.close(fd)
+            connection.send("GetUsage")
+            census = set()
+            while not census and not select.select([connection.socket], [], [], 0)[0]:
+                census = set(children(pid)) - {spawner}
+            for each in census:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
+            self.assertEqual(connection.receive()["client"]["buffersUsed"], 0)
+            return "failed, and is taken again" in vmtest.journal(lines=10)
+
+        vmtest.wait_until(killed_in_time, DEADLINE, "a census was killed")
 
     def test_by_nothing(self):
         """No buffer is given that could not be charged; but the daemon is there, and says why."""
