@@ -16,6 +16,8 @@
  * its device open, so the module stays.
  */
 
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/cgroup_dmem.h>
 #include <linux/cma.h>
 #include <linux/dma-buf.h>
@@ -277,6 +279,24 @@ static struct cma_heap *__init cma_heap_new(struct cma *cma, bool is_default)
 	return heap;
 }
 
+/*
+ * An area of which somebody has a heap already is theirs, under all its names:
+ * two modules would not know of each other's limits.
+ */
+static bool __init cma_heap_is_taken(const struct cma_heap *heap)
+{
+	unsigned int i;
+
+	for (i = 0; i < heap->n_names; i++) {
+		if (heap_buffer_heap_exists(heap->names[i])) {
+			pr_err("there is a heap %s already\n", heap->names[i]);
+			return true;
+		}
+	}
+
+	return false;
+}
+
 /* Adds the heaps of one area; 0 if there is one at least. */
 static int __init cma_heap_add(struct cma *cma, bool is_default)
 {
@@ -287,6 +307,11 @@ static int __init cma_heap_add(struct cma *cma, bool is_default)
 	cma_heap = cma_heap_new(cma, is_default);
 	if (IS_ERR(cma_heap))
 		return PTR_ERR(cma_heap);
+
+	if (cma_heap_is_taken(cma_heap)) {
+		cma_heap_free(cma_heap);
+		return -EBUSY;
+	}
 
 	for (i = 0; i < cma_heap->n_names; i++) {
 		struct dma_heap_export_info exp_info = {

@@ -26,11 +26,13 @@
 #include <linux/highmem.h>
 #include <linux/iosys-map.h>
 #include <linux/kernel.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/namei.h>
 #include <linux/path.h>
 #include <linux/scatterlist.h>
+#include <linux/sched/mm.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
@@ -293,11 +295,16 @@ static const struct dma_buf_ops heap_buffer_dma_buf_ops = {
 	.release = heap_buffer_release,
 };
 
-/*
+/**
+ * heap_buffer_heap_exists() - look for a heap of a name
+ * @name:	the name
+ *
  * The core has no way to ask, and not everything that is built in has a module
  * of its name. Where sysfs is not mounted, nothing is found.
+ *
+ * Return: whether there is one, anybody's.
  */
-static bool heap_buffer_heap_exists(const char *name)
+bool heap_buffer_heap_exists(const char *name)
 {
 	struct path path;
 	char *file;
@@ -313,6 +320,7 @@ static bool heap_buffer_heap_exists(const char *name)
 	kfree(file);
 	return exists;
 }
+EXPORT_SYMBOL_NS_GPL(heap_buffer_heap_exists, "HEAP_BUFFER");
 
 /**
  * heap_buffer_add_heap() - add a heap, unless there is one of that name
@@ -394,11 +402,22 @@ struct dma_buf *heap_buffer_export(struct heap_buffer *buffer,
 		.flags = fd_flags,
 		.priv = buffer,
 	};
+	struct mem_cgroup *old;
+	struct dma_buf *dmabuf;
 
 	INIT_LIST_HEAD(&buffer->mappings);
 	buffer->vaddr = NULL;
 
-	return dma_buf_export(&exp_info);
+	/*
+	 * This takes an inode, a file and the like, about 1 KiB, which the kernel
+	 * would charge to the caller's memory cgroup, and at its limit wake the
+	 * OOM killer for them. They are charged to nobody instead.
+	 */
+	old = set_active_memcg(root_mem_cgroup);
+	dmabuf = dma_buf_export(&exp_info);
+	set_active_memcg(old);
+
+	return dmabuf;
 }
 EXPORT_SYMBOL_NS_GPL(heap_buffer_export, "HEAP_BUFFER");
 

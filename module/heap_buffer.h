@@ -44,6 +44,7 @@ struct heap_buffer {
 	void *vaddr;
 };
 
+bool heap_buffer_heap_exists(const char *name);
 int heap_buffer_add_heap(const struct dma_heap_export_info *exp_info);
 int heap_buffer_set_contiguous(struct heap_buffer *buffer, struct page *page);
 struct dma_buf *heap_buffer_export(struct heap_buffer *buffer,

@@ -23,8 +23,8 @@
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/rcupdate.h>
 #include <linux/scatterlist.h>
-#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
@@ -108,7 +108,7 @@ static int system_heap_set_memory(struct heap_buffer *buffer,
 	struct scatterlist *sg;
 	int err;
 
-	/* Of single pages, half a percent of the buffer: no reason to kill either. */
+	/* Of single pages, not a percent of the buffer: no reason to kill either. */
 	err = sg_alloc_table(&buffer->memory, n_runs,
 			     GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
 	if (err)
@@ -149,19 +149,39 @@ static const struct heap_buffer_ops system_heap_buffer_ops = {
 	.release = system_heap_buffer_release,
 };
 
-/*
- * Exporting takes an inode, a file and the like, about 1 KiB, which the kernel
- * would charge to the caller's memory cgroup, too, and at its limit wake the OOM
- * killer for them. They are charged to nobody instead.
- */
-static struct dma_buf *system_heap_export(struct heap_buffer *buffer,
-					  struct dma_heap *heap, u32 fd_flags)
+#ifdef CONFIG_MEMCG
+/* The lowest limit on the memory of the caller's cgroup, in pages. */
+static unsigned long system_heap_limit(void)
 {
-	struct mem_cgroup *old = set_active_memcg(root_mem_cgroup);
-	struct dma_buf *dmabuf = heap_buffer_export(buffer, heap, fd_flags);
+	unsigned long limit = PAGE_COUNTER_MAX;
+	struct mem_cgroup *memcg;
 
-	set_active_memcg(old);
-	return dmabuf;
+	rcu_read_lock();
+	for (memcg = mem_cgroup_from_task(current); memcg;
+	     memcg = parent_mem_cgroup(memcg))
+		limit = min(limit, READ_ONCE(memcg->memory.max));
+	rcu_read_unlock();
+
+	return limit;
+}
+#endif
+
+/*
+ * What can never succeed need not cost anybody their page cache. In a memory
+ * cgroup it would not stop at that: while all the cgroup may have is taken, any
+ * page that another of its tasks needs wakes the OOM killer.
+ */
+static bool system_heap_can_succeed(unsigned long n_pages)
+{
+	if (n_pages > totalram_pages())
+		return false;
+
+#ifdef CONFIG_MEMCG
+	if (mem_accounting && memcg_kmem_online() &&
+	    n_pages > system_heap_limit())
+		return false;
+#endif
+	return true;
 }
 
 static struct dma_buf *system_heap_allocate(struct dma_heap *heap,
@@ -175,8 +195,7 @@ static struct dma_buf *system_heap_allocate(struct dma_heap *heap,
 	LIST_HEAD(pages);
 	int err;
 
-	/* What can never succeed need not cost everybody their page cache. */
-	if (n_pages > totalram_pages())
+	if (!system_heap_can_succeed(n_pages))
 		return ERR_PTR(-ENOMEM);
 
 	buffer = kzalloc_obj(*buffer);
@@ -194,7 +213,7 @@ static struct dma_buf *system_heap_allocate(struct dma_heap *heap,
 	if (err)
 		goto err_free_pages;
 
-	dmabuf = system_heap_export(buffer, heap, fd_flags);
+	dmabuf = heap_buffer_export(buffer, heap, fd_flags);
 	if (IS_ERR(dmabuf))
 		system_heap_buffer_release(buffer);
 
