@@ -141,17 +141,17 @@ static long dma_heap_ioctl(struct file *file, unsigned int cmd,
 			   unsigned long arg)
 {
 	struct dma_heap *heap = file->private_data;
-	size_t size = _IOC_SIZE(cmd);
 
-	/* The struct's size is a part of the command, and may differ. */
-	cmd &= ~IOCSIZE_MASK;
+	/*
+	 * The number says what is asked, as it does to the kernel's own core, and
+	 * the size whose struct it is. What passes the struct in only one of
+	 * the two directions could not be told the fd, or not what is wanted.
+	 */
+	if (_IOC_NR(cmd) != _IOC_NR(DMA_HEAP_IOCTL_ALLOC) ||
+	    _IOC_DIR(cmd) != (_IOC_READ | _IOC_WRITE))
+		return -EINVAL;
 
-	switch (cmd) {
-	case DMA_HEAP_IOCTL_ALLOC & ~IOCSIZE_MASK:
-		return dma_heap_ioctl_alloc(heap, (void __user *)arg, size);
-	default:
-		return -ENOTTY;
-	}
+	return dma_heap_ioctl_alloc(heap, (void __user *)arg, _IOC_SIZE(cmd));
 }
 
 static const struct file_operations dma_heap_fops = {

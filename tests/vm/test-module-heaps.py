@@ -47,8 +47,22 @@ class Sizes(heaps.HeapTest):
         self.assert_errno(errno.ENOMEM, heaps.allocate, CMA, 1)
         os.close(fd)
 
-        fd = self.allocate(SYSTEM, heaps.available_memory() // 2)
+        before = oom_kills()
+        available = heaps.available_memory()
+        fd = self.largest_of_memory(available)
+        self.assertGreater(heaps.buffer_size(fd), available * 3 // 4)
+        self.assertTrue(heaps.is_filled(fd, 0))
         os.close(fd)
+        self.assertEqual(oom_kills(), before)
+
+    def largest_of_memory(self, size):
+        """The largest buffer that can be had, to within 16 MiB."""
+        while True:
+            try:
+                return self.allocate(SYSTEM, size)
+            except OSError as error:
+                self.assertEqual(error.errno, errno.ENOMEM)
+                size -= 16 * MIB
 
     def test_more_than_there_is(self):
         total = os.sysconf("SC_PHYS_PAGES") * PAGE
@@ -71,6 +85,41 @@ class Sizes(heaps.HeapTest):
 def oom_kills():
     with open("/proc/vmstat", encoding="ascii") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
+
+
+class Orders(heaps.HeapTest):
+    """Large runs of pages where there are any, and nobody's memory moved for them where there are not."""
+
+    def test_large_ones_come_first(self):
+        vmtest.run("sysctl", "--quiet", "vm.compact_memory=1")
+        size = 32 * MIB
+        n_runs = heaps.probe("map", self.allocate(SYSTEM, size))[1]
+        self.assertLessEqual(n_runs, 2 * size // (2 * MIB))
+
+    def test_none_is_made_where_there_are_none(self):
+        # Memory taken a page at a time, every other page of it given back: much is free and nearly nothing of it in one piece.
+        size = (heaps.available_memory() - 192 * MIB) // (2 * MIB) * (2 * MIB)
+        with mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+            memory[::PAGE] = b"x" * (size // PAGE)
+            for offset in range(0, size, 2 * PAGE):
+                memory.madvise(mmap.MADV_DONTNEED, offset, PAGE)
+            before = effort()
+            fd = self.allocate(SYSTEM, size // 2 * 3 // 4)
+            after = effort()
+            n_pages, n_runs = heaps.buffer_size(fd) // PAGE, heaps.probe("map", fd)[1]
+            os.close(fd)
+        # Else it was not as it should be, and the rest proves nothing.
+        self.assertGreater(n_runs, n_pages // 32)
+        self.assertEqual(after, before)
+
+
+def effort():
+    """What the kernel has done, on behalf of those who allocate, to get large runs of pages or any at all."""
+    with open("/proc/vmstat", encoding="ascii") as file:
+        counters = dict(line.split() for line in file)
+    names = [name for name in counters if name.startswith("allocstall_")] + ["compact_stall", "pgsteal_direct", "oom_kill"]
+    return {name: counters[name] for name in names}
 
 
 class Mappings(heaps.HeapTest):
@@ -240,9 +289,15 @@ class Ioctl(heaps.HeapTest):
                 self.assert_errno(errno.EINVAL, self.command, SYSTEM, heaps.alloc_command(size), struct.pack("Q", PAGE))
 
     def test_unknown_commands(self):
-        if heaps.core_is_ours():
-            for command in (heaps.iowr("H", 1, 24), heaps.iowr("G", 0, 24), 0x5401):
-                self.assert_errno(errno.ENOTTY, self.command, SYSTEM, command, bytes(24))
+        # As of the kernel's own core, to which the number alone tells what is asked.
+        request = struct.pack("QIIQ", PAGE, 0, os.O_RDWR, 0)
+        for command in (heaps.iowr("H", 1, 24), heaps.iowr("H", 255, 24), 0x5401):
+            self.assert_errno(errno.EINVAL, self.command, SYSTEM, command, request)
+        os.close(struct.unpack_from("QI", self.command(SYSTEM, heaps.iowr("G", 0, 24), request))[1])
+
+    def test_a_command_that_passes_nothing_in(self):
+        only_out = heaps.alloc_command() & ~(1 << 30)
+        self.assert_errno(errno.EINVAL, self.command, SYSTEM, only_out, struct.pack("QIIQ", PAGE, 0, os.O_RDWR, 0))
 
     def test_unknown_flags(self):
         for name in NAMES:
