@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """dma-buf heaps without a daemon: the ioctl, mappings, importers, and what the kernel says of it all."""
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -166,6 +167,18 @@ def kernel_log():
     return vmtest.run("dmesg", "--notime").splitlines()
 
 
+def mark_kernel_log(marker):
+    with open("/dev/kmsg", "w", encoding="ascii") as file:
+        file.write(marker + "\n")
+
+
+def kernel_log_since(marker):
+    """What came after the marker; without it, the log was too short for all there was to tell."""
+    log = kernel_log()
+    assert marker in log, "the kernel's log has lost its beginning"
+    return log[log.index(marker) + 1:]
+
+
 COMPLAINTS = re.compile(r"BUG:|WARNING:|Call Trace|KASAN:|DMA-API:|INFO: (task|possible|rcu|trying)|possible circular|Oops|"
                         r"general protection|sleeping function|refcount_t:|sysfs: cannot create")
 KMEMLEAK = "/sys/kernel/debug/kmemleak"
@@ -210,6 +223,71 @@ def leaks():
     return found[-1]
 
 
+# Control groups
+
+CGROUP_ROOT = "/sys/fs/cgroup"
+
+# The kernel charges and returns memory in lots of 64 pages, of which each CPU may hold one.
+STOCK = 64 * PAGE * os.cpu_count()
+# What stays of slabs of which somebody else has got a piece, and of what a process that has gone has touched first.
+SLABS = 2 * MIB
+
+
+class Cgroup:
+    """A control group of the test's own, with the memory and dmem controllers; with a slash, below another of them."""
+
+    def __init__(self, name):
+        self.path = f"{CGROUP_ROOT}/{name}"
+
+    def __enter__(self):
+        control = os.path.dirname(self.path) + "/cgroup.subtree_control"
+        for controller in ("memory", "dmem"):
+            with contextlib.suppress(OSError), open(control, "w", encoding="ascii") as file:
+                file.write("+" + controller)
+        os.mkdir(self.path)
+        return self
+
+    def __exit__(self, *_):
+        vmtest.wait_until(self.remove, what=f"{self.path} is busy")
+
+    def remove(self):
+        try:
+            os.rmdir(self.path)
+        except OSError:
+            return False
+        return True
+
+    def read(self, name):
+        with open(f"{self.path}/{name}", encoding="ascii") as file:
+            return file.read()
+
+    def write(self, name, value):
+        with open(f"{self.path}/{name}", "w", encoding="ascii") as file:
+            file.write(str(value))
+
+    def keyed(self, name):
+        return {key: int(value) for key, value in (line.split() for line in self.read(name).splitlines())}
+
+    def enter(self):
+        self.write("cgroup.procs", 0)
+
+    def dmem(self):
+        """The bytes charged to each region of the dmem controller."""
+        return self.keyed("dmem.current")
+
+    def owes(self):
+        """Whether buffers are still charged: of a region's bytes each one counts, of memory what may not be the kernel's stock."""
+        return any(self.dmem().values()) or int(self.read("memory.current")) > STOCK + SLABS
+
+
+def in_cgroup(cgroup, function, *arguments):
+    """What the function returns in a process of that control group."""
+    def child():
+        cgroup.enter()
+        return function(*arguments)
+    return vmtest.Child(child).result()
+
+
 class HeapTest(unittest.TestCase):
     """Tests with heaps; at the end, the kernel must not have complained, and no buffer may be left."""
 
@@ -218,15 +296,16 @@ class HeapTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         load_heaps()
-        cls.n_log_lines = len(kernel_log())
+        cls.marker = f"test: {cls.__name__} begins"
+        mark_kernel_log(cls.marker)
         cls.buffers_before = vmtest.live_buffers()
         if os.path.exists(KMEMLEAK):
             kmemleak("clear")
 
     @classmethod
     def tearDownClass(cls):
-        found = complaints(kernel_log()[cls.n_log_lines:])
-        assert not found, "\n".join(kernel_log()[cls.n_log_lines:])
+        log = kernel_log_since(cls.marker)
+        assert not complaints(log), "\n".join(log)
         vmtest.wait_until(lambda: vmtest.live_buffers() <= cls.buffers_before, what="buffers are left")
         if os.path.exists(KMEMLEAK):
             assert not leaks(), leaks()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: long
-# testbed: kernel=debug append="cma=64M dma_heap.mem_accounting=1" memory=3072 timeout=3000 files=heaps.py,test-module-heaps.py,test-module-stress.py,test-module-import.py,test-module-load.py,test-module-accounting.py
+# testbed: kernel=debug append="cma=256M dma_heap.mem_accounting=1" memory=3072 timeout=5400 files=heaps.py,test-module-heaps.py,test-module-stress.py,test-module-import.py,test-module-load.py,test-module-accounting.py
 """All tests of the modules, our core among them, under KASAN, lockdep, kmemleak and the atomic-sleep check.
 
 HeapTest looks for complaints after each group of tests. That the four are awake is seen last, since lockdep says
@@ -12,10 +12,8 @@ import os
 import sys
 import unittest
 
-os.environ.setdefault("N_OPERATIONS", "10000")
-
-import heaps  # noqa: E402
-import vmtest  # noqa: E402
+import heaps
+import vmtest
 
 PARTS = ("heaps", "import", "load", "accounting", "stress")
 
@@ -41,10 +39,10 @@ class ZPlanted(unittest.TestCase):
     """Each of the four checks finds what is there to be found."""
 
     def plant(self, fault):
-        n_lines = len(heaps.kernel_log())
+        heaps.mark_kernel_log("test: planted " + fault)
         vmtest.run("insmod", f"{heaps.TEST_MODULES}/planted_fault.ko", "fault=" + fault)
         self.addCleanup(vmtest.run, "rmmod", "planted_fault")
-        return "\n".join(heaps.complaints(heaps.kernel_log()[n_lines:]))
+        return "\n".join(heaps.complaints(heaps.kernel_log_since("test: planted " + fault)))
 
     def test_1_atomic_sleep(self):
         self.assertIn("sleeping function called from invalid context", self.plant("atomic"))

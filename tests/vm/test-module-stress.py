@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# testbed: kernel=tristate append="cma=64M" files=heaps.py timeout=1200
+# testbed: kernel=tristate append="cma=256M dma_heap.mem_accounting=1" memory=3072 files=heaps.py timeout=1200
 """Heaps to the last page and back, many at once, and killed in the middle."""
 
 import errno
@@ -14,8 +14,7 @@ import heaps
 import vmtest
 from heaps import CMA, KIB, MIB, PAGE, SYSTEM
 
-# The debug kernel is several times slower; it gets its turn with fewer (test-debug.py).
-N_OPERATIONS = int(os.environ.get("N_OPERATIONS", "100000"))
+N_OPERATIONS = 100000
 N_PROCESSES = 8
 
 
@@ -64,16 +63,18 @@ class ManyAtOnce(heaps.HeapTest):
     def test_random_sizes_by_eight_processes(self):
         available = heaps.cma_pages()
         for name in (SYSTEM, CMA):
-            with self.subTest(heap=name):
-                children = [vmtest.Child(churn, name, seed, N_OPERATIONS // 2 // N_PROCESSES)
+            with self.subTest(heap=name), heaps.Cgroup("payer") as cgroup:
+                children = [vmtest.Child(churn, name, seed, N_OPERATIONS // 2 // N_PROCESSES, cgroup)
                             for seed in range(N_PROCESSES)]
                 allocated = sum(child.result() for child in children)
                 self.assertEqual(allocated, N_OPERATIONS // 2 // N_PROCESSES * N_PROCESSES)
+                vmtest.wait_until(lambda cgroup=cgroup: not cgroup.owes(), what="charges are left")
         vmtest.wait_until(lambda: heaps.cma_pages() == available, what="pages are missing")
 
 
-def churn(name, seed, count):
+def churn(name, seed, count, cgroup):
     """Allocates and frees, with a dozen buffers alive; each is written to at its ends, and was zero there before."""
+    cgroup.enter()
     choice = random.Random(seed)
     fds = []
     n_allocated = 0
@@ -108,37 +109,64 @@ def drained_memory():
 
 
 class Killed(heaps.HeapTest):
-    SIZE = 512 * MIB
+    """In the middle of an allocation: it ends where it is, and not when all would have been there, and nothing of it stays."""
 
-    def test_in_the_middle_of_an_allocation(self):
-        """It ends where it is, and not when all would have been there."""
-        begun = time.monotonic()
-        os.close(heaps.allocate(SYSTEM, self.SIZE))
-        whole = time.monotonic() - begun
-        before = drained_memory()
-        shares = []
-        for part in (0.05, 0.1, 0.2, 0.3, 0.4):
+    def kill_at(self, name, size, seconds):
+        """Kills a process so long after it has begun; the seconds until it was gone, or None if it was done before."""
+        with heaps.Cgroup("killed") as cgroup:
             read_fd, write_fd = os.pipe()
             pid = os.fork()
             if pid == 0:
-                with heaps.Heap(SYSTEM) as heap:
+                cgroup.enter()
+                with heaps.Heap(name) as heap:
                     os.write(write_fd, b"begun")
-                    heap.allocate(self.SIZE)
+                    heap.allocate(size)
                     os.write(write_fd, b"done")
                     time.sleep(60)
             os.close(write_fd)
             os.read(read_fd, 5)
-            begun = time.monotonic()
-            time.sleep(whole * part)  # not to wait for something, but to be in the middle of it
+            time.sleep(seconds)  # not to wait for something, but to be in the middle of it
             os.kill(pid, 9)
             killed = time.monotonic()
             os.waitpid(pid, 0)
-            self.assertEqual(os.read(read_fd, 4), b"", "an allocation was over too soon to be interrupted")
-            shares.append((time.monotonic() - begun) / whole)
+            gone = time.monotonic() - killed
+            done = os.read(read_fd, 4)
             os.close(read_fd)
+            vmtest.wait_until(lambda: not cgroup.owes(), what="charges are left")
+        return None if done else gone
+
+    def seconds_for(self, name, size):
+        def once():
+            begun = time.monotonic()
+            os.close(heaps.allocate(name, size))
+            return time.monotonic() - begun
+        return min(once() for _ in range(3))
+
+    def test_of_memory(self):
+        size = 512 * MIB
+        whole = self.seconds_for(SYSTEM, size)
+        before = drained_memory()
+        shares = []
+        for part in (0.05, 0.1, 0.2, 0.3, 0.4):
+            killed = time.monotonic()
+            gone = self.kill_at(SYSTEM, size, whole * part)
+            if gone is not None:
+                shares.append(part + gone / whole)
             vmtest.wait_until(lambda: drained_memory() > before - 32 * MIB, what="memory is missing")
-            self.assertLess(time.monotonic() - killed, 10)
+            self.assertLess(time.monotonic() - killed, 10 + whole)
+        self.assertGreaterEqual(len(shares), 3, "the allocations were over too soon to be interrupted")
         self.assertLess(min(shares), 0.7, f"of an allocation's time: {shares}")
+
+    def test_of_a_region(self):
+        available = heaps.cma_pages()
+        size = available * PAGE
+        whole = self.seconds_for(CMA, size)
+        n_killed = 0
+        for part in (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6):
+            n_killed += self.kill_at(CMA, size, whole * part) is not None
+            vmtest.wait_until(lambda: heaps.cma_pages() == available, what="pages are missing")
+        self.assertGreaterEqual(n_killed, 3, "the allocations were over too soon to be interrupted")
+        os.close(heaps.allocate(CMA, size))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# testbed: kernel=upstream append="cma=64M dma_heap.mem_accounting=1" files=heaps.py,test-module-load.py,test-module-accounting.py
+# testbed: kernel=upstream append="cma=64M dma_heap.mem_accounting=1" files=heaps.py,test-module-load.py
 """The kernel's own heap modules: our cma_region beside them, and what they do over memory.max, where ours returns ENOMEM."""
 
 import errno
@@ -12,7 +12,6 @@ import vmtest
 from heaps import MIB, SYSTEM
 
 Region = heaps.load_suite("load").Region
-accounting = heaps.load_suite("accounting")
 
 
 class Upstream(heaps.HeapTest):
@@ -34,7 +33,7 @@ class OverTheLimit(unittest.TestCase):
     def test_somebody_is_killed(self):
         """Not ours to mend, but why the daemon refuses first, why workers are the first to be killed, and what our module
         is for. Should the kernel's return ENOMEM one day, this fails, and all of that can be told differently."""
-        with accounting.Cgroup("payer") as cgroup:
+        with heaps.Cgroup("payer") as cgroup:
             cgroup.write("memory.max", 16 * MIB)
             outcomes = [outcome_of_too_much(cgroup) for _ in range(200)]
             killed = cgroup.keyed("memory.events")["oom_kill"]
