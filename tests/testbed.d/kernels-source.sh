@@ -3,10 +3,13 @@
 #
 # The kernels that are built, from Debian's own source package: tinyconfig and the fragments of kernel/. Each has,
 # besides what other kernels have, its headers in build/, to build modules against. 'upstream' and 'tristate' are one
-# image; they differ in whose modules of the heaps there are.
+# image; they differ in whose modules of the heaps there are. 'in-tree' is for a suite that has to be asked for by name: there
+# module/ is a part of the kernel's tree.
 
 # The series that is wanted; a newer one is taken where the archive has dropped it.
-readonly KERNEL_SOURCE_SERIES=7.3
+: "${KERNEL_SOURCE_SERIES:=7.3}"
+# The oldest that the modules are for, which 'in-tree' is made of.
+readonly KERNEL_SOURCE_OLDEST=7.2
 
 # kernel_make NAME: sets REPLY to the kernel NAME, one of those that are built from source.
 kernel_make() {
@@ -14,9 +17,14 @@ kernel_make() {
         case $name in
         upstream | tristate) config=tristate ;;
         debug) config=debug ;;
+        in-tree) config=in-tree ;;
         *) die "there is no kernel '$name' (there are: stock, lts, upstream, tristate, debug)" ;;
         esac
-        kernel_image "$config"
+        if [[ $config == in-tree ]]; then
+                kernel_in_tree
+        else
+                kernel_image "$config"
+        fi
         image=$REPLY
         run_tree
         run_tree=$REPLY
@@ -38,16 +46,26 @@ kernel_pick() {
         make_cpio "$dir/modules" "$dir/modules.cpio"
 }
 
-# kernel_image CONFIG: sets REPLY to a kernel built with the fragments base and CONFIG.
+# kernel_fragments CONFIG: prints the files of options that make the configuration CONFIG. The kernels that have heaps have
+# them by the fragment that we give to others.
+kernel_fragments() {
+        echo "$TESTBED_DIR/kernel/base.config"
+        # shellcheck disable=SC2153 # the project's, set in project.sh
+        [[ $1 != tristate ]] || echo "$SOURCE/module/dmabuf-heaps.config"
+        echo "$TESTBED_DIR/kernel/$1.config"
+}
+
+# kernel_image CONFIG: sets REPLY to a kernel built with its fragments.
 kernel_image() {
-        local config=$1 build_tree
+        local config=$1 build_tree fragments
+        mapfile -t fragments < <(kernel_fragments "$config")
         build_tree
         build_tree=$REPLY
         kernel_source "$build_tree"
         cache_make kernel-image "$config-$(hash_text 1 "$build_tree" "$REPLY" \
                 "$(declare -f kernel_image_make kernel_configure kernel_harvest)" \
-                "$(cat "$TESTBED_DIR/kernel/base.config" "$TESTBED_DIR/kernel/$config.config")")" \
-                "the kernel image '$config' (10 to 25 minutes)" kernel_image_make "$build_tree" "$REPLY" "$config"
+                "$(cat "${fragments[@]}")")" "the kernel image '$config' (10 to 25 minutes)" \
+                kernel_image_make "$build_tree" "$REPLY" "${fragments[@]}"
 }
 
 # kernel_source BUILD-TREE: sets REPLY to a folder with the source package. The archive is asked once for each build
@@ -77,10 +95,11 @@ kernel_source_make() {
 }
 
 kernel_image_make() {
-        local dir=$1 build_tree=$2 source=$3 config=$4
+        local dir=$1 build_tree=$2 source=$3
+        shift 3
         mkdir -p "$dir/source" "$dir/objects"
         tar -x -f "$source/source.tar.xz" -C "$dir/source" --strip-components=1
-        cat "$TESTBED_DIR/kernel/base.config" "$TESTBED_DIR/kernel/$config.config" >"$dir/objects/fragment"
+        cat "$@" >"$dir/objects/fragment"
         in_build_tree "$build_tree" "$source" "$dir" bash -euxc "
                 $(declare -f kernel_configure kernel_harvest)
                 export KBUILD_BUILD_TIMESTAMP='1 January 2026' KBUILD_BUILD_USER=testbed KBUILD_BUILD_HOST=testbed
@@ -90,6 +109,52 @@ kernel_image_make() {
                 kernel_harvest /work
         "
         rm -rf "$dir/source" "$dir/objects"
+}
+
+# kernel_in_tree: sets REPLY to a kernel with module/ in its tree, some of it built in and some as modules.
+kernel_in_tree() {
+        local -x KERNEL_SOURCE_SERIES=$KERNEL_SOURCE_OLDEST
+        local build_tree fragments=("$TESTBED_DIR/kernel"/{base,in-tree}.config)
+        build_tree
+        build_tree=$REPLY
+        kernel_source "$build_tree"
+        cache_make kernel-image "in-tree-$(hash_text 1 "$build_tree" "$REPLY" "$(hash_folder "$SOURCE/module")" \
+                "$(declare -f kernel_in_tree_make kernel_drop_in kernel_configure kernel_harvest)" \
+                "$(cat "${fragments[@]}")")" "the kernel image 'in-tree' (10 to 25 minutes)" \
+                kernel_in_tree_make "$build_tree" "$REPLY" "$SOURCE/module" "${fragments[@]}"
+}
+
+kernel_in_tree_make() {
+        local dir=$1 build_tree=$2 source=$3 module=$4
+        shift 4
+        mkdir -p "$dir/source" "$dir/objects"
+        tar -x -f "$source/source.tar.xz" -C "$dir/source" --strip-components=1
+        kernel_drop_in "$dir/source"
+        cp "$module"/* "$dir/source/drivers/dma-buf/dmaheapd/"
+        cat "$@" >"$dir/objects/fragment"
+        # First all of it built in, as far as the linker; then as the fragment has it.
+        in_build_tree "$build_tree" "$source" "$dir" bash -euxc "
+                $(declare -f kernel_configure kernel_harvest)
+                export KBUILD_BUILD_TIMESTAMP='1 January 2026' KBUILD_BUILD_USER=testbed KBUILD_BUILD_HOST=testbed
+                cd /work/objects
+                kernel_configure /work/source
+                sed -i 's/^\\(CONFIG_DMAHEAPD_.*\\)=m\$/\\1=y/' .config
+                make -s olddefconfig
+                test \$(grep -c '^CONFIG_DMAHEAPD_.*=y\$' .config) = 5
+                make -s -j \"\$(nproc)\" vmlinux
+                kernel_configure /work/source
+                make -s -j \"\$(nproc)\" bzImage modules
+                kernel_harvest /work
+        "
+        rm -rf "$dir/source" "$dir/objects"
+}
+
+# kernel_drop_in SOURCE: gives a kernel's tree a place for our folder.
+kernel_drop_in() {
+        mkdir "$1/drivers/dma-buf/dmaheapd"
+        touch "$1/drivers/dma-buf/dmaheapd"/{Kconfig,Kbuild}
+        echo 'source "drivers/dma-buf/dmaheapd/Kconfig"' >>"$1/drivers/dma-buf/Kconfig"
+        echo 'obj-y += dmaheapd/' >>"$1/drivers/dma-buf/Makefile"
 }
 
 # kernel_configure SOURCE: in the folder of objects; fails where an option of the fragment could not be had.

@@ -97,7 +97,7 @@ kernel_own_modules() {
         case $1 in
         stock | tristate | debug) echo '*' ;;
         upstream) echo 'cma_region' ;;
-        lts) ;;
+        lts | in-tree) ;;
         esac
 }
 

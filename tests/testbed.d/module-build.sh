@@ -79,23 +79,20 @@ module_tree() {
         local build_tree=$1
         kernel_source "$build_tree"
         cache_make module-tree "$(hash_text 1 "$build_tree" "$REPLY" "$(cat "$TESTBED_DIR/kernel/base.config")" \
-                "$(declare -f module_tree_make)")" "a kernel tree (5 minutes)" module_tree_make "$build_tree" "$REPLY"
+                "$(declare -f module_tree_make kernel_drop_in)")" "a kernel tree (5 minutes)" module_tree_make "$build_tree" "$REPLY"
 }
 
 module_tree_make() {
         local dir=$1 build_tree=$2 origin=$3 top part wanted=()
         top=linux-source-$(<"$origin/series")
-        for part in Makefile Kbuild Kconfig include scripts arch/x86 kernel lib init mm usr certs security/Makefile \
+        for part in Makefile Kbuild Kconfig include scripts arch/x86 arch/arm64/{Makefile,configs} kernel lib init mm usr certs security/Makefile \
                 drivers/Makefile drivers/dma-buf tools/{Makefile,docs,objtool,scripts,build,lib,include,arch/x86} \
                 tools/bpf/resolve_btfids; do
                 wanted+=("$top/$part")
         done
         mkdir "$dir/source"
         tar -x -f "$origin/source.tar.xz" -C "$dir/source" --strip-components=1 --wildcards "${wanted[@]}" "$top/*/Kconfig*"
-        mkdir "$dir/source/drivers/dma-buf/dmaheapd"
-        touch "$dir/source/drivers/dma-buf/dmaheapd"/{Kconfig,Kbuild}
-        echo 'source "drivers/dma-buf/dmaheapd/Kconfig"' >>"$dir/source/drivers/dma-buf/Kconfig"
-        echo 'obj-y += dmaheapd/' >>"$dir/source/drivers/dma-buf/Makefile"
+        kernel_drop_in "$dir/source"
         # What takes long to make and has no part in how a folder compiles is left out.
         grep -vE 'BTF|DEBUG_INFO|CMDLINE_BOOL' "$TESTBED_DIR/kernel/base.config" >"$dir/fragment"
         echo 'CONFIG_DMABUF_HEAPS=n' >>"$dir/fragment"
@@ -146,6 +143,51 @@ core_refused() {
                 ! grep -q 'this kernel has a core of the dma-buf heaps; it needs no other' <<<"$said"; then
                 echo "$said"
         fi
+}
+
+# built_by_dkms HEADERS: what dkms makes of our folder is what dkms.conf says, and that is what out_of_tree has built.
+built_by_dkms() {
+        local found expected
+        # shellcheck disable=SC2016 # expanded by the inner shell
+        in_module_tree bash -euc '
+                version=$(kernel_source_dir=; . /src/module/dkms.conf; echo "$PACKAGE_VERSION")
+                mkdir -p /work/dkms/{source,tree}
+                cp -r /src/module "/work/dkms/source/dmaheapd-$version"
+                dkms build --sourcetree /work/dkms/source --dkmstree /work/dkms/tree --kernelsourcedir "/usr/src/$1" \
+                        -m dmaheapd -v "$version" -k "$1" >/work/dkms/log 2>&1 || { cat /work/dkms/{log,tree/*/*/build/make.log}; exit 1; }
+        ' built_by_dkms "$1"
+        found=$(find "$WORK/module-build/dkms/tree/dmaheapd" -path '*/module/*' -name '*.ko*' -printf '%f\n' |
+                sed 's/\.ko.*//' | sort | xargs)
+        expected=$(sed 's|.*/||; s|\.o$||' "$WORK/module-build/$1/modules.order" | sort | xargs)
+        if [[ -z $found || $found != "$expected" ]]; then
+                echo "dkms built: $found; expected: $expected"
+                cat "$WORK/module-build/dkms/log"
+        fi
+}
+
+# fragment_holds ARCH: on top of that architecture's default configuration, every line of dmabuf-heaps.config is so.
+fragment_holds() {
+        # shellcheck disable=SC2016 # expanded by the inner shell
+        in_module_tree bash -euc '
+                mkdir "/work/$1"
+                cd "/work/$1"
+                make -s -C /work/source O="$PWD" ARCH="$1" defconfig
+                /work/source/scripts/kconfig/merge_config.sh -m .config /src/module/dmabuf-heaps.config >/dev/null
+                make -s -C /work/source O="$PWD" ARCH="$1" olddefconfig
+                grep "^CONFIG_" /src/module/dmabuf-heaps.config | sed "s/^\(.*\)=n$/# \1 is not set/" >wanted
+                # An option that depends on what is not there is not so either.
+                while read -r line; do
+                        grep -qxF -- "$line" .config || {
+                                [[ $line == "# "* ]] && ! grep -q "^$(cut -d " " -f 2 <<<"$line")=" .config
+                        } || echo "not so: $line"
+                done <wanted
+        ' fragment_holds "$1"
+}
+
+# core_not_loaded RELEASE: nor is one taken by a running kernel that has one, built to fit it as if it had none.
+core_not_loaded() {
+        "$PROJECT_DIR/tests/testbed" exec --kernel stock "$PROJECT_DIR/tests/vm/second-core.sh" \
+                "$WORK/module-build/$1.bare/dma_heap.ko"
 }
 
 # in_tree_as CC n|m|y: in a kernel tree, all of it as that, or what Kconfig allows.
@@ -200,7 +242,7 @@ module_check() {
 module_checks() {
         local release n=0
         local heaps='cma_heap cma_region heap_buffer' every='cma_heap cma_region dma_heap heap_buffer system_heap'
-        n=$((5 + $(grep -vc '^6\.' "$MODULE_HEADERS/releases") * 2 + $(grep -c '^6\.' "$MODULE_HEADERS/releases")))
+        n=$((8 + $(grep -vc '^6\.' "$MODULE_HEADERS/releases") * 2 + $(grep -c '^6\.' "$MODULE_HEADERS/releases")))
         echo "1..$n"
         while read -r release <&3; do
                 if [[ $release == 6.* ]]; then
@@ -214,9 +256,12 @@ module_checks() {
         done 3<"$MODULE_HEADERS/releases"
         release=$(grep -v '^6\.' "$MODULE_HEADERS/releases" | tail -n 1)
         module_check "no second core, $release" core_refused "$release"
+        module_check "no second core in a running kernel, $release" core_not_loaded "$release"
+        module_check "dkms, $release" built_by_dkms "$release"
         module_check 'in a kernel tree, gcc, n' in_tree_as gcc n
         module_check 'in a kernel tree, gcc, y' in_tree_as gcc y
         module_check 'in a kernel tree, clang, m' in_tree_as clang m
+        module_check 'dmabuf-heaps.config on top of arm64' fragment_holds arm64
         module_check 'checkpatch.pl --strict' checkpatch
         echo "ran $n"
 }

@@ -145,12 +145,12 @@ project_modules_make() {
 # Sets KERNEL, RUN_TREE, SOURCE and BUILD on the way.
 project_overlay() {
         local kind=$1 name=$2 modules
+        project_source
+        SOURCE=$REPLY
         kernel "$name"
         KERNEL=$REPLY
         run_tree
         RUN_TREE=$REPLY
-        project_source
-        SOURCE=$REPLY
         project_build "$kind" "$SOURCE"
         BUILD=$REPLY
         project_modules "$name" "$KERNEL" "$SOURCE"

@@ -7,7 +7,7 @@
 readonly SUITE=trixie
 
 readonly BUILD_PACKAGES='
-bpftool ccache clang g++ gcc libbpf-dev libc6-dev libcap-dev libclang-rt-19-dev libcmocka-dev libeconf-dev
+bpftool ccache clang dkms g++ gcc libbpf-dev libc6-dev libcap-dev libclang-rt-19-dev libcmocka-dev libeconf-dev
 libkmod-dev libseccomp-dev libsystemd-dev libudev-dev make mandoc meson ninja-build pkgconf python3 scdoc shellcheck
 systemd systemd-dev kmod strace bc bison flex libelf-dev libssl-dev dwarves xz-utils rsync'
 

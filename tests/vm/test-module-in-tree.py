@@ -1,0 +1,34 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+# testbed: long
+# testbed: kernel=in-tree append="cma=256M dma_heap.mem_accounting=1" memory=3072 timeout=1800 files=heaps.py,test-module-heaps.py,test-module-stress.py,test-module-accounting.py
+"""Our folder in the tree of the oldest kernel it is for: the core and the system heap built in, CMA's as a module."""
+
+import os
+import sys
+import unittest
+
+import heaps
+import vmtest
+
+
+class AFirst(heaps.HeapTest):
+    def test_what_is_built_in_and_what_is_not(self):
+        self.assertTrue(os.uname().release.endswith("-in-tree"))
+        for name, where in (("dma_heap", "(builtin)"), ("heap_buffer", "(builtin)"), ("system_heap", "(builtin)"),
+                            ("cma_region", "(builtin)"), ("cma_heap", "/kernel/drivers/dma-buf/dmaheapd/")):
+            self.assertIn(where, vmtest.run("modinfo", "-n", name))
+        self.assertEqual(os.listdir("/sys/bus/cma_region/devices"), ["reserved"])
+
+
+# What needs no modules for tests, which are built against ours.
+WANTED = {"heaps": ("Sizes", "Ioctl"), "stress": ("Exhaustion", "ManyAtOnce", "Killed"), "accounting": ("Memory", "Dmem")}
+
+for part, names in WANTED.items():
+    suite = heaps.load_suite(part)
+    for name in names:
+        setattr(sys.modules["__main__"], part.title() + name, getattr(suite, name))
+
+
+if __name__ == "__main__":
+    vmtest.main()
