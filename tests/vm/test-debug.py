@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: long
-# testbed: kernel=debug append="cma=256M dma_heap.mem_accounting=1" memory=3072 timeout=5400 files=heaps.py,test-module-heaps.py,test-module-stress.py,test-module-import.py,test-module-load.py,test-module-accounting.py
+# testbed: kernel=debug append="cma=64M dma_heap.mem_accounting=1" memory=3072 timeout=5400 files=heaps.py,test-module-heaps.py,test-module-stress.py,test-module-import.py,test-module-load.py,test-module-accounting.py
 """All tests of the modules, our core among them, under KASAN, lockdep, kmemleak and the atomic-sleep check.
 
 HeapTest looks for complaints after each group of tests. That the four are awake is seen last, since lockdep says

@@ -193,7 +193,8 @@ class Dmem(heaps.HeapTest):
 
     def test_a_failed_allocation_is_not_charged(self):
         with Cgroup("payer") as cgroup:
-            self.assertEqual(in_cgroup(cgroup, allocate_until_refused, 65 * MIB, CMA), (0, errno.ENOMEM))
+            self.assertEqual(in_cgroup(cgroup, allocate_until_refused,
+                                       heaps.cma_pages("total") * PAGE + 1, CMA), (0, errno.ENOMEM))
             self.assertEqual(cgroup.keyed("dmem.current").get(CMA, 0), 0)
 
     def test_a_size_beyond_all_bounds_is_not_charged(self):
