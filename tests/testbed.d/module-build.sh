@@ -85,8 +85,8 @@ module_tree() {
 module_tree_make() {
         local dir=$1 build_tree=$2 origin=$3 top part wanted=()
         top=linux-source-$(<"$origin/series")
-        for part in Makefile Kbuild Kconfig include scripts arch/x86 arch/arm64/{Makefile,configs} kernel lib init mm usr certs security/Makefile \
-                drivers/Makefile drivers/dma-buf tools/{Makefile,docs,objtool,scripts,build,lib,include,arch/x86} \
+        for part in Makefile Kbuild Kconfig include scripts arch/x86 arch/arm64/{Makefile,configs} kernel lib init mm usr certs \
+                security/Makefile drivers/Makefile drivers/dma-buf tools/{Makefile,docs,objtool,scripts,build,lib,include,arch/x86} \
                 tools/bpf/resolve_btfids; do
                 wanted+=("$top/$part")
         done
@@ -174,13 +174,10 @@ fragment_holds() {
                 make -s -C /work/source O="$PWD" ARCH="$1" defconfig
                 /work/source/scripts/kconfig/merge_config.sh -m .config /src/module/dmabuf-heaps.config >/dev/null
                 make -s -C /work/source O="$PWD" ARCH="$1" olddefconfig
-                grep "^CONFIG_" /src/module/dmabuf-heaps.config | sed "s/^\(.*\)=n$/# \1 is not set/" >wanted
-                # An option that depends on what is not there is not so either.
-                while read -r line; do
-                        grep -qxF -- "$line" .config || {
-                                [[ $line == "# "* ]] && ! grep -q "^$(cut -d " " -f 2 <<<"$line")=" .config
-                        } || echo "not so: $line"
-                done <wanted
+                while IFS="=" read -r option value; do
+                        got=$(sed -n "s/^$option=//p" .config)
+                        [ "${got:-n}" = "$value" ] || echo "$option is ${got:-n} and not $value"
+                done < <(grep "^CONFIG_" /src/module/dmabuf-heaps.config)
         ' fragment_holds "$1"
 }
 

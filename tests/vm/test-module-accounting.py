@@ -20,7 +20,7 @@ class Memory(heaps.HeapTest):
         self.assertEqual(os.stat("/sys/module/dma_heap/parameters/mem_accounting").st_mode & 0o777, 0o444)
 
     def test_buffers_are_charged_to_who_allocates_until_they_are_gone(self):
-        for size, count in ((PAGE, 16384), (100 * PAGE, 128), (16 * MIB, 4), (64 * MIB, 1)):
+        for size, count in ((PAGE, 65536), (100 * PAGE, 128), (16 * MIB, 4), (64 * MIB, 1)):
             with self.subTest(size=size), Cgroup("payer") as cgroup:
                 total = size * count
                 increase, after = vmtest.Child(charged, cgroup, size, count).result()

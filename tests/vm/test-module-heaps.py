@@ -66,9 +66,10 @@ class Sizes(heaps.HeapTest):
 
     def test_more_than_there_is(self):
         total = os.sysconf("SC_PHYS_PAGES") * PAGE
-        for name, size in ((CMA, heaps.cma_pages("total") * PAGE + 1), (CMA, 1 << 40), (CMA, 1 << 62), (SYSTEM, 2 * total), (SYSTEM, 1 << 62)):
+        for name, size in ((CMA, heaps.cma_pages("total") * PAGE + 1), (CMA, 1 << 40), (CMA, 1 << 62),
+                           (SYSTEM, 2 * total), (SYSTEM, 1 << 62)):
             with self.subTest(heap=name, size=size):
-                self.assert_errno(errno.ENOMEM, heaps.allocate, name, size)
+                self.assert_errno(errno.ENOMEM, self.allocate, name, size)
 
     def test_sizes_that_are_none(self):
         for name in NAMES:
