@@ -158,9 +158,13 @@ def cma_pages(which="available", area="reserved"):
         return int(file.read())
 
 
-def available_memory():
+def meminfo(name):
     with open("/proc/meminfo", encoding="ascii") as file:
-        return int(re.search(r"MemAvailable:\s*(\d+)", file.read())[1]) * KIB
+        return int(re.search(rf"{name}:\s*(\d+)", file.read())[1]) * KIB
+
+
+def available_memory():
+    return meminfo("MemAvailable")
 
 
 def kernel_log():

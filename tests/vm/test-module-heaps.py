@@ -47,22 +47,13 @@ class Sizes(heaps.HeapTest):
         self.assert_errno(errno.ENOMEM, heaps.allocate, CMA, 1)
         os.close(fd)
 
+        # Everybody else needs some, too, and would have it from whom the OOM killer finds.
         before = oom_kills()
-        available = heaps.available_memory()
-        fd = self.largest_of_memory(available)
-        self.assertGreater(heaps.buffer_size(fd), available * 3 // 4)
+        size = (heaps.available_memory() - heaps.meminfo("CmaFree")) // 8 * 7
+        fd = self.allocate(SYSTEM, size)
         self.assertTrue(heaps.is_filled(fd, 0))
         os.close(fd)
         self.assertEqual(oom_kills(), before)
-
-    def largest_of_memory(self, size):
-        """The largest buffer that can be had, to within 16 MiB."""
-        while True:
-            try:
-                return self.allocate(SYSTEM, size)
-            except OSError as error:
-                self.assertEqual(error.errno, errno.ENOMEM)
-                size -= 16 * MIB
 
     def test_more_than_there_is(self):
         total = os.sysconf("SC_PHYS_PAGES") * PAGE
