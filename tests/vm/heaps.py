@@ -183,7 +183,7 @@ def kernel_log_since(marker):
     return log[log.index(marker) + 1:]
 
 
-COMPLAINTS = re.compile(r"BUG:|WARNING:|Call Trace|KASAN:|DMA-API:|INFO: (task|possible|rcu|trying)|possible circular|Oops|"
+COMPLAINTS = re.compile(r"BUG:|WARNING:|Call Trace|KASAN:|DMA-API: (?!dma_debug_entry pool grown)|INFO: (task|possible|rcu|trying)|possible circular|Oops|"
                         r"general protection|sleeping function|refcount_t:|sysfs: cannot create")
 KMEMLEAK = "/sys/kernel/debug/kmemleak"
 

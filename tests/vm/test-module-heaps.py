@@ -94,19 +94,22 @@ class Orders(heaps.HeapTest):
         vmtest.run("sysctl", "--quiet", "vm.compaction_proactiveness=0")
         self.addCleanup(vmtest.run, "sysctl", "--quiet", "vm.compaction_proactiveness=20")
         size = (heaps.available_memory() - 192 * MIB) // (2 * MIB) * (2 * MIB)
+        efforts = []
         with mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
             memory.madvise(mmap.MADV_NOHUGEPAGE)
             memory[::PAGE] = b"x" * (size // PAGE)
             for offset in range(0, size, 2 * PAGE):
                 memory.madvise(mmap.MADV_DONTNEED, offset, PAGE)
-            before = effort()
-            fd = self.allocate(SYSTEM, size // 2 * 3 // 4)
-            after = effort()
-            n_pages, n_runs = heaps.buffer_size(fd) // PAGE, heaps.probe("map", fd)[1]
-            os.close(fd)
-        # Else it was not as it should be, and the rest proves nothing.
-        self.assertGreater(n_runs, n_pages // 32)
-        self.assertEqual(after, before)
+            # Somebody else may have made an effort meanwhile, once.
+            while not efforts or (efforts[-1] and len(efforts) < 3):
+                before = effort()
+                fd = self.allocate(SYSTEM, size // 2 * 3 // 4)
+                efforts.append({name: value - before[name] for name, value in effort().items() if value != before[name]})
+                n_pages, n_runs = heaps.buffer_size(fd) // PAGE, heaps.probe("map", fd)[1]
+                os.close(fd)
+                # Else memory was not as it should be, and the rest proves nothing.
+                self.assertGreater(n_runs, n_pages // 32)
+        self.assertEqual(efforts[-1], {}, efforts)
 
 
 def effort():
@@ -114,7 +117,7 @@ def effort():
     with open("/proc/vmstat", encoding="ascii") as file:
         counters = dict(line.split() for line in file)
     names = [name for name in counters if name.startswith("allocstall_")] + ["compact_stall", "pgsteal_direct", "oom_kill"]
-    return {name: counters[name] for name in names}
+    return {name: int(counters[name]) for name in names}
 
 
 class Mappings(heaps.HeapTest):
