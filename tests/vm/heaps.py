@@ -180,7 +180,7 @@ def kernel_log_since(marker):
     """What came after the marker; without it, the log was too short for all there was to tell."""
     log = kernel_log()
     assert marker in log, "the kernel's log has lost its beginning"
-    return log[log.index(marker) + 1:]
+    return log[len(log) - log[::-1].index(marker):]
 
 
 COMPLAINTS = re.compile(r"BUG:|WARNING:|Call Trace|KASAN:|DMA-API: (?!dma_debug_entry pool grown)|INFO: (task|possible|rcu|trying)|possible circular|Oops|"

@@ -93,7 +93,9 @@ class Orders(heaps.HeapTest):
         # as long as the kernel does not tidy up of its own accord.
         vmtest.run("sysctl", "--quiet", "vm.compaction_proactiveness=0")
         self.addCleanup(vmtest.run, "sysctl", "--quiet", "vm.compaction_proactiveness=20")
-        size = (heaps.available_memory() - 192 * MIB) // (2 * MIB) * (2 * MIB)
+        available = heaps.available_memory()
+        size = available // 10 * 7 // (2 * MIB) * (2 * MIB)
+        wanted = available // 100 * 45  # more than what was left in one piece
         efforts = []
         with mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
             memory.madvise(mmap.MADV_NOHUGEPAGE)
@@ -103,7 +105,7 @@ class Orders(heaps.HeapTest):
             # Somebody else may have made an effort meanwhile, once.
             while not efforts or (efforts[-1] and len(efforts) < 3):
                 before = effort()
-                fd = self.allocate(SYSTEM, size // 2 * 3 // 4)
+                fd = self.allocate(SYSTEM, wanted)
                 efforts.append({name: value - before[name] for name, value in effort().items() if value != before[name]})
                 n_pages, n_runs = heaps.buffer_size(fd) // PAGE, heaps.probe("map", fd)[1]
                 os.close(fd)
