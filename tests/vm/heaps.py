@@ -183,8 +183,10 @@ def kernel_log_since(marker):
     return log[len(log) - log[::-1].index(marker):]
 
 
-COMPLAINTS = re.compile(r"BUG:|WARNING:|Call Trace|KASAN:|DMA-API: (?!dma_debug_entry pool grown)|INFO: (task|possible|rcu|trying)|possible circular|Oops|"
-                        r"general protection|sleeping function|refcount_t:|sysfs: cannot create")
+# What the DMA API's checks say of their own memory is not about heaps.
+COMPLAINTS = re.compile(r"BUG:|WARNING:|Call Trace|KASAN:|DMA-API: (?!dma_debug_entry pool grown|cacheline tracking ENOMEM)|"
+                        r"INFO: (task|possible|rcu|trying)|possible circular|Oops|general protection|sleeping function|"
+                        r"refcount_t:|sysfs: cannot create")
 KMEMLEAK = "/sys/kernel/debug/kmemleak"
 
 
@@ -280,7 +282,7 @@ class Cgroup:
         return self.keyed("dmem.current")
 
     def owes(self):
-        """Whether buffers are still charged: of a region's bytes each one counts, of memory what may not be the kernel's stock."""
+        """Whether buffers are still charged: of a region each byte counts, of memory what is more than the kernel's stock."""
         return any(self.dmem().values()) or int(self.read("memory.current")) > STOCK + SLABS
 
 
