@@ -13,18 +13,13 @@ readonly KERNEL_SOURCE_OLDEST=7.2
 
 # kernel_make NAME: sets REPLY to the kernel NAME, one of those that are built from source.
 kernel_make() {
-        local name=$1 config image run_tree
+        local name=$1 image run_tree
         case $name in
-        upstream | tristate) config=tristate ;;
-        debug) config=debug ;;
-        in-tree) config=in-tree ;;
+        upstream | tristate) kernel_image tristate ;;
+        debug) kernel_image debug ;;
+        in-tree) kernel_in_tree ;;
         *) die "there is no kernel '$name' (there are: stock, lts, upstream, tristate, debug)" ;;
         esac
-        if [[ $config == in-tree ]]; then
-                kernel_in_tree
-        else
-                kernel_image "$config"
-        fi
         image=$REPLY
         run_tree
         run_tree=$REPLY
