@@ -55,8 +55,7 @@ def allocate_without_daemon(place, size, name):
 
 
 def free_memory():
-    with open("/proc/meminfo", encoding="ascii") as file:
-        return next(int(line.split()[1]) << 10 for line in file if line.startswith("MemFree"))
+    return vmtest.meminfo("MemFree")
 
 
 def busy_pages():
@@ -115,8 +114,7 @@ def others():
 
 
 def n_migrated():
-    with open("/proc/vmstat", encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("pgmigrate_success "))
+    return vmtest.keyed("/proc/vmstat")["pgmigrate_success"]
 
 
 def main():

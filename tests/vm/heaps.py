@@ -11,6 +11,7 @@ import mmap
 import os
 import re
 import struct
+import sys
 import time
 import unittest
 
@@ -158,13 +159,8 @@ def cma_pages(which="available", area="reserved"):
         return int(file.read())
 
 
-def meminfo(name):
-    with open("/proc/meminfo", encoding="ascii") as file:
-        return int(re.search(rf"{name}:\s*(\d+)", file.read())[1]) * KIB
-
-
 def available_memory():
-    return meminfo("MemAvailable")
+    return vmtest.meminfo("MemAvailable")
 
 
 def kernel_log():
@@ -264,26 +260,20 @@ class Cgroup:
         return True
 
     def read(self, name):
-        with open(f"{self.path}/{name}", encoding="ascii") as file:
-            return file.read()
+        return vmtest.read_file(f"{self.path}/{name}")
 
     def write(self, name, value):
-        with open(f"{self.path}/{name}", "w", encoding="ascii") as file:
-            file.write(str(value))
+        vmtest.write_file(f"{self.path}/{name}", value)
 
     def keyed(self, name):
-        return {key: int(value) for key, value in (line.split() for line in self.read(name).splitlines())}
+        return vmtest.keyed(f"{self.path}/{name}")
 
     def enter(self):
         self.write("cgroup.procs", 0)
 
-    def dmem(self):
-        """The bytes charged to each region of the dmem controller."""
-        return self.keyed("dmem.current")
-
     def owes(self):
         """Whether buffers are still charged: of a region each byte counts, of memory what is more than the kernel's stock."""
-        return any(self.dmem().values()) or int(self.read("memory.current")) > STOCK + SLABS
+        return any(self.keyed("dmem.current").values()) or int(self.read("memory.current")) > STOCK + SLABS
 
 
 def in_cgroup(cgroup, function, *arguments):
@@ -326,6 +316,13 @@ class HeapTest(unittest.TestCase):
         fd = allocate(heap, size, **keywords)
         self.addCleanup(close_quietly, fd)
         return fd
+
+
+def take_over(suite, names=None):
+    """The tests of another suite, or of its classes of these names, as if they stood in the script."""
+    for name, value in list(vars(load_suite(suite)).items()):
+        if isinstance(value, type) and issubclass(value, unittest.TestCase) and (names is None or name in names):
+            setattr(sys.modules["__main__"], suite.title() + name, value)
 
 
 def load_suite(name):

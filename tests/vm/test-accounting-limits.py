@@ -133,8 +133,7 @@ class Defaults(AccountingTest):
 
     def test_of_memory(self):
         usage = self.client(self.cgroup(A)).call("GetUsage")
-        with open("/proc/meminfo", encoding="ascii") as file:
-            ram = int(file.readline().split()[1]) * 1024
+        ram = vmtest.meminfo("MemTotal")
         self.assertEqual((usage["client"]["bytesMax"], usage["user"]["bytesMax"]), (ram // 4, ram // 2))
         self.assertEqual(usage["client"]["buffersMax"], 1024)
 
@@ -175,8 +174,7 @@ class Memory(AccountingTest):
     def test_of_the_machine(self):
         """Without any other limit: what must remain available does, whatever the size."""
         connection = self.client()
-        with open("/proc/meminfo", encoding="ascii") as file:
-            ram = int(file.readline().split()[1]) * 1024
+        ram = vmtest.meminfo("MemTotal")
         for size, count in ((ram // 10 * 9, 1), (SIZE_MAX, COUNT_MAX)):
             reply = connection.call("Allocate", {"size": size, "count": count})
             self.assert_error(reply, "QuotaExceeded", scope="system", limit=ram - ram // 10 * 9 - ram % 10 * 9 // 10,

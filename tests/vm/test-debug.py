@@ -9,7 +9,6 @@ nothing more once it has found a fault.
 """
 
 import os
-import sys
 import unittest
 
 import heaps
@@ -18,15 +17,8 @@ import vmtest
 PARTS = ("heaps", "import", "load", "accounting", "stress")
 
 
-def take_over(part):
-    """The tests of that suite as if they stood here."""
-    for key, value in list(vars(heaps.load_suite(part)).items()):
-        if isinstance(value, type) and issubclass(value, unittest.TestCase):
-            setattr(sys.modules["__main__"], f"{part.title()}{key}", value)
-
-
-for name in PARTS:
-    take_over(name)
+for part in PARTS:
+    heaps.take_over(part)
 
 
 class AFirst(heaps.HeapTest):

@@ -49,7 +49,7 @@ class Sizes(heaps.HeapTest):
 
         # Everybody else needs some, too, and would have it from whom the OOM killer finds.
         before = oom_kills()
-        size = (heaps.available_memory() - heaps.meminfo("CmaFree")) // 8 * 7
+        size = (heaps.available_memory() - vmtest.meminfo("CmaFree")) // 8 * 7
         fd = self.allocate(SYSTEM, size)
         self.assertTrue(heaps.is_filled(fd, 0))
         os.close(fd)
@@ -75,8 +75,7 @@ class Sizes(heaps.HeapTest):
 
 
 def oom_kills():
-    with open("/proc/vmstat", encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
+    return vmtest.keyed("/proc/vmstat")["oom_kill"]
 
 
 class Orders(heaps.HeapTest):
@@ -116,10 +115,9 @@ class Orders(heaps.HeapTest):
 
 def effort():
     """What the kernel has done, on behalf of those who allocate, to get large runs of pages or any at all."""
-    with open("/proc/vmstat", encoding="ascii") as file:
-        counters = dict(line.split() for line in file)
+    counters = vmtest.keyed("/proc/vmstat")
     names = [name for name in counters if name.startswith("allocstall_")] + ["compact_stall", "pgsteal_direct", "oom_kill"]
-    return {name: int(counters[name]) for name in names}
+    return {name: counters[name] for name in names}
 
 
 class Mappings(heaps.HeapTest):

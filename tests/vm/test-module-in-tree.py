@@ -5,8 +5,6 @@
 """Our folder in the tree of the oldest kernel it is for: the core and the system heap built in, CMA's as a module."""
 
 import os
-import sys
-import unittest
 
 import heaps
 import vmtest
@@ -24,10 +22,8 @@ class AFirst(heaps.HeapTest):
 # What needs no modules for tests, which are built against ours.
 WANTED = {"heaps": ("Sizes", "Ioctl"), "stress": ("Exhaustion", "ManyAtOnce", "Killed"), "accounting": ("Memory", "Dmem")}
 
-for part, names in WANTED.items():
-    suite = heaps.load_suite(part)
-    for name in names:
-        setattr(sys.modules["__main__"], part.title() + name, getattr(suite, name))
+for suite, names in WANTED.items():
+    heaps.take_over(suite, names)
 
 
 if __name__ == "__main__":

@@ -276,6 +276,26 @@ def n_fds(pid="self"):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def read_file(path):
+    with open(path, encoding="ascii") as file:
+        return file.read()
+
+
+def write_file(path, value):
+    with open(path, "w", encoding="ascii") as file:
+        file.write(str(value))
+
+
+def keyed(path):
+    """A file of lines 'KEY NUMBER', as /proc/vmstat and many of a control group's are."""
+    return {key: int(value) for key, value in (line.split() for line in read_file(path).splitlines())}
+
+
+def meminfo(name):
+    """A line of /proc/meminfo, in bytes."""
+    return int(re.search(rf"(?m)^{name}:\s*(\d+) kB$", read_file("/proc/meminfo"))[1]) << 10
+
+
 def module_loaded(name):
     with open("/proc/modules", encoding="ascii") as file:
         return any(line.split()[0] == name for line in file)

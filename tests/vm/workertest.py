@@ -38,18 +38,15 @@ def restart():
 
 
 def read(cgroup, name):
-    with open(f"{CGROUPS}{cgroup}/{name}", encoding="ascii") as file:
-        return file.read()
+    return vmtest.read_file(f"{CGROUPS}{cgroup}/{name}")
 
 
 def write(cgroup, name, value):
-    with open(f"{CGROUPS}{cgroup}/{name}", "w", encoding="ascii") as file:
-        file.write(str(value))
+    vmtest.write_file(f"{CGROUPS}{cgroup}/{name}", value)
 
 
 def keyed(cgroup, name):
-    """A file of lines 'KEY VALUE'."""
-    return {key: int(value) for key, value in (line.split() for line in read(cgroup, name).splitlines())}
+    return vmtest.keyed(f"{CGROUPS}{cgroup}/{name}")
 
 
 def charged(cgroup):
