@@ -7,7 +7,7 @@
 # (contract.sh).
 
 # That many machines at once, each of them with two processors of its own to emulate.
-MACHINES_AT_ONCE=2
+MACHINES_AT_ONCE=${TESTBED_MACHINES:-2}
 
 HOST_SUITES='shellcheck unit fuzz module-build contract'
 
