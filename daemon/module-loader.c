@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "fd-util.h"
+#include "list.h"
 #include "log.h"
 #include "module-kmod.h"
 
@@ -47,12 +48,8 @@ static Job *job_free(Job *job) {
         if (!job)
                 return NULL;
 
-        while (job->waiters) {
-                ModuleLoad *load = job->waiters;
-
-                job->waiters = load->next;
-                free(load);
-        }
+        while (job->waiters)
+                free(LIST_TAKE_FIRST(job->waiters));
 
         sd_event_source_disable_unref(job->source);
         safe_close(job->output_fd);
@@ -80,9 +77,8 @@ ModuleLoader *module_loader_free(ModuleLoader *loader) {
                 return NULL;
 
         while (loader->jobs) {
-                Job *job = loader->jobs;
+                Job *job = LIST_TAKE_FIRST(loader->jobs);
 
-                loader->jobs = job->next;
                 if (job->pid > 0)
                         (void) kill(job->pid, SIGKILL);
                 job_free(job);
@@ -137,14 +133,6 @@ __attribute__((noreturn)) static void run_child(const Job *job) {
 
 static void loader_start_jobs(ModuleLoader *loader);
 
-static void job_unlink(Job *job) {
-        for (Job **p = &job->loader->jobs; *p; p = &(*p)->next)
-                if (*p == job) {
-                        *p = job->next;
-                        break;
-                }
-}
-
 static void job_report_load(Job *job) {
         ModuleResult result;
 
@@ -157,13 +145,9 @@ static void job_report_load(Job *job) {
 
         /* A waiter's callback may cancel other waiters: take one at a time. */
         while (job->waiters) {
-                ModuleLoad *load = job->waiters;
-                module_loaded_t on_loaded = load->on_loaded;
-                void *userdata = load->userdata;
+                _cleanup_free_ ModuleLoad *load = LIST_TAKE_FIRST(job->waiters);
 
-                job->waiters = load->next;
-                free(load);
-                on_loaded(&result, userdata);
+                load->on_loaded(&result, load->userdata);
                 result.inserted = false;
         }
 }
@@ -183,7 +167,7 @@ static void job_report_scan(Job *job) {
 static void job_finish(Job *job) {
         ModuleLoader *loader = job->loader;
 
-        job_unlink(job);
+        LIST_REMOVE(loader->jobs, job);
         if (job->heap)
                 job_report_load(job);
         else
@@ -273,10 +257,8 @@ static int add_job(ModuleLoader *loader, const char *heap, const char *module, J
                         return -ENOMEM;
         }
 
-        Job **end = &loader->jobs;
-        while (*end)
-                end = &(*end)->next;
-        *end = *ret = TAKE_PTR(job);
+        LIST_APPEND(loader->jobs, job);
+        *ret = TAKE_PTR(job);
         return 0;
 }
 
@@ -303,8 +285,8 @@ int module_loader_load(ModuleLoader *loader, const char *heap, const char *modul
                 }
         }
 
-        *load = (ModuleLoad) { .next = job->waiters, .job = job, .on_loaded = on_loaded, .userdata = userdata };
-        job->waiters = load;
+        *load = (ModuleLoad) { .job = job, .on_loaded = on_loaded, .userdata = userdata };
+        LIST_PREPEND(job->waiters, load);
         *ret = load;
 
         if (added)
@@ -316,12 +298,7 @@ ModuleLoad *module_load_cancel(ModuleLoad *load) {
         if (!load)
                 return NULL;
 
-        for (ModuleLoad **p = &load->job->waiters; *p; p = &(*p)->next)
-                if (*p == load) {
-                        *p = load->next;
-                        break;
-                }
-
+        LIST_REMOVE(load->job->waiters, load);
         free(load);
         return NULL;
 }

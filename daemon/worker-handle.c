@@ -12,6 +12,7 @@
 
 #include "buffer.h"
 #include "fd-util.h"
+#include "list.h"
 #include "log.h"
 #include "memory-cgroup.h"
 #include "worker-handle.h"
@@ -49,21 +50,11 @@ Worker *worker_free(Worker *worker) {
         if (!worker)
                 return NULL;
 
-        if (worker->pool) {
-                for (Worker **p = &worker->pool->workers; *p; p = &(*p)->next)
-                        if (*p == worker) {
-                                *p = worker->next;
-                                worker->pool->n_workers--;
-                                break;
-                        }
-        }
+        if (worker->pool && LIST_REMOVE(worker->pool->workers, worker))
+                worker->pool->n_workers--;
 
-        while (worker->jobs) {
-                WorkerJob *job = worker->jobs;
-
-                worker->jobs = job->next;
-                worker_job_free(job);
-        }
+        while (worker->jobs)
+                worker_job_free(LIST_TAKE_FIRST(worker->jobs));
 
         /* The end of its socket would do, but not where it is frozen. */
         worker_kill(worker);
@@ -78,12 +69,7 @@ Worker *worker_free(Worker *worker) {
 static void job_finish(WorkerJob *job, WorkerResult *result) {
         _cleanup_(worker_job_freep) WorkerJob *owned = job;
 
-        for (WorkerJob **p = &job->worker->jobs; *p; p = &(*p)->next)
-                if (*p == job) {
-                        *p = job->next;
-                        break;
-                }
-
+        LIST_REMOVE(job->worker->jobs, job);
         job->on_done(result, job->userdata);
 }
 

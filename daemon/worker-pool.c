@@ -8,6 +8,7 @@
 #include <sys/pidfd.h>
 
 #include "fd-util.h"
+#include "list.h"
 #include "log.h"
 #include "worker-handle.h"
 
@@ -117,8 +118,7 @@ static int pool_add_worker(WorkerPool *pool, const WorkerJobParameters *paramete
                 return -errno;
 
         worker->pool = pool;
-        worker->next = pool->workers;
-        pool->workers = worker;
+        LIST_PREPEND(pool->workers, worker);
         pool->n_workers++;
         *ret = TAKE_PTR(worker);
         return 0;
@@ -166,12 +166,9 @@ int worker_pool_submit(WorkerPool *pool, const WorkerJobParameters *parameters, 
                 return r;
         }
 
-        WorkerJob **end = &worker->jobs;
-        while (*end)
-                end = &(*end)->next;
-
         job->worker = worker;
-        *ret = *end = TAKE_PTR(job);
+        LIST_APPEND(worker->jobs, job);
+        *ret = TAKE_PTR(job);
         return 0;
 }
 

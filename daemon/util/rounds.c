@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+#include "list.h"
 #include "rounds.h"
 #include "time-util.h"
 
@@ -119,11 +120,8 @@ int rounds_wait(Rounds *rounds, round_done_t on_done, void *userdata, RoundWait 
         };
 
         /* First come, first served: what a round has found to be free may not suffice for all. */
-        RoundWait **end = &rounds->waits;
-        while (*end)
-                end = &(*end)->next;
-
-        *end = *ret = wait;
+        LIST_APPEND(rounds->waits, wait);
+        *ret = wait;
         return 0;
 }
 
@@ -131,12 +129,7 @@ RoundWait *round_wait_cancel(RoundWait *wait) {
         if (!wait)
                 return NULL;
 
-        for (RoundWait **p = &wait->rounds->waits; *p; p = &(*p)->next)
-                if (*p == wait) {
-                        *p = wait->next;
-                        break;
-                }
-
+        LIST_REMOVE(wait->rounds->waits, wait);
         free(wait);
         return NULL;
 }
