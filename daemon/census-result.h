@@ -5,8 +5,6 @@
 
 #include "census.h"
 
-#define CENSUS_EXPORTER_SIZE sizeof(((CensusResult *) 0)->exporters[0])
-
 /* One dma-buf of a census under way. */
 typedef struct CensusItem {
         uint64_t inode;
@@ -19,7 +17,7 @@ typedef struct CensusBuilder {
         CensusItem *items;
         size_t n_items;
         size_t n_items_allocated;
-        char (*exporters)[sizeof(((CensusResult *) 0)->exporters[0])];
+        char (*exporters)[CENSUS_EXPORTER_SIZE];
         size_t n_exporters;
 } CensusBuilder;
 

@@ -33,6 +33,10 @@
 #include "dmabuf-iter.skel.h"
 #endif
 
+#if HAVE_BPF
+_Static_assert(DMABUF_ITER_EXPORTER_SIZE == CENSUS_EXPORTER_SIZE, "the BPF program cuts a name where the census does");
+#endif
+
 #define BUFINFO_PATH "/sys/kernel/debug/dma_buf/bufinfo"
 
 /* 20,000 buffers, each with some attached devices, are a few MiB. */

@@ -3,6 +3,7 @@
 
 /* Which dma-bufs the kernel still holds. census.c opens with the idea. */
 
+#include "heap-name.h"
 #include "macro.h"
 
 typedef enum CensusMethod {
@@ -10,6 +11,10 @@ typedef enum CensusMethod {
         CENSUS_METHOD_BPF,     /* iter/dmabuf, Linux 6.16 */
         CENSUS_METHOD_DEBUGFS, /* /sys/kernel/debug/dma_buf/bufinfo */
 } CensusMethod;
+
+/* Room for an exporter's name with its NUL. A longer one is cut: it is no heap that a client can name. */
+#define CENSUS_EXPORTER_SIZE 72U
+_Static_assert(CENSUS_EXPORTER_SIZE > HEAP_NAME_MAX, "the name of a heap that a client can name is never cut");
 
 /* One dma-buf. exporter is its exp_name: for a buffer of a dma-buf heap, the heap's name. */
 typedef struct CensusEntry {
@@ -24,7 +29,7 @@ typedef struct CensusResult {
         CensusEntry *entries; /* ascending by inode, none twice */
         uint64_t *inodes;     /* the same inodes alone, for ledger_retire() */
         size_t n_entries;
-        char (*exporters)[72];
+        char (*exporters)[CENSUS_EXPORTER_SIZE];
 } CensusResult;
 
 CensusResult *census_result_free(CensusResult *result);

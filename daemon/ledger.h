@@ -5,14 +5,16 @@
 
 #include <sys/types.h>
 
+#include "buffer-limits.h"
 #include "cgroup-bytes.h"
+#include "heap-name.h"
 #include "macro.h"
 
 /* Limits of the format. Lengths are without the NUL. */
 #define LEDGER_RECORDS_MAX 65536U
-#define LEDGER_BATCH_MAX 253U
-#define LEDGER_HEAP_MAX 64U
-#define LEDGER_LABEL_MAX 31U
+#define LEDGER_BATCH_MAX BUFFERS_MAX
+#define LEDGER_HEAP_MAX HEAP_NAME_MAX
+#define LEDGER_LABEL_MAX BUFFER_LABEL_MAX
 #define LEDGER_UNIT_MAX 255U
 
 /* The cgroup of buffers found alive whose owner nobody knows. No path is like it: those begin with '/'. */

@@ -140,7 +140,7 @@ static bool insert(struct kmod_module *module, ModuleResult *result) {
 void module_load_now(const char *heap, ModuleResult *ret) {
         _cleanup_(kmod_unrefp) struct kmod_ctx *ctx = context_new();
         _cleanup_(kmod_module_unref_listp) struct kmod_list *list = NULL;
-        char alias[sizeof(ALIAS_PREFIX) + MODULE_NAME_LENGTH];
+        char alias[sizeof(ALIAS_PREFIX) + HEAP_NAME_MAX];
 
         *ret = (ModuleResult) { .outcome = MODULE_LOADED };
 

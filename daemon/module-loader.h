@@ -3,13 +3,17 @@
 
 #include <systemd/sd-event.h>
 
+#include "heap-name.h"
 #include "macro.h"
 
 /* Loads the kernel module that somebody declared for a heap, and lists what is declared. Both happen in child processes:
  * libkmod reads files, and a module's init may take seconds. Rests on kmod(8)'s index files and modprobe.d(5). */
 typedef struct ModuleLoader ModuleLoader;
 
-#define MODULE_NAME_LENGTH 64U   /* the kernel's MODULE_NAME_LEN is 56 on 64-bit machines */
+/* Room for a name or a text with its NUL. MODULE_NAME_LEN of the kernel is 56 on 64-bit machines. A heap's name has room for
+ * more than HEAP_NAME_MAX, so that one that is too long is seen to be, and is not taken for the heap of a shorter name. */
+#define MODULE_NAME_LENGTH 64U
+#define MODULE_HEAP_LENGTH (HEAP_NAME_MAX + 8U)
 #define MODULE_REASON_LENGTH 256U
 
 typedef enum ModuleOutcome {
@@ -27,7 +31,7 @@ typedef struct ModuleResult {
 
 /* One module that is declared for a heap. */
 typedef struct ModuleDeclaration {
-        char heap[MODULE_NAME_LENGTH + 8]; /* as declared; libkmod turns '-' into '_' in modprobe.d's aliases */
+        char heap[MODULE_HEAP_LENGTH]; /* as declared; libkmod turns '-' into '_' in modprobe.d's aliases */
         char module[MODULE_NAME_LENGTH];
         bool installed; /* there is a file for it, or it is in the kernel */
 } ModuleDeclaration;

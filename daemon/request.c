@@ -135,7 +135,7 @@ static uint64_t heap_bound(const Manager *manager, const char *heap) {
  * until a census says otherwise. */
 static void request_deliver(AllocateRequest *request, WorkerResult *result) {
         Accounting *accounting = request->manager->accounting;
-        LedgerBuffer buffers[WORKER_BUFFERS_MAX];
+        LedgerBuffer buffers[BUFFERS_MAX];
         uint32_t n_buffers = request->n_buffers;
 
         for (size_t i = 0; i < n_buffers; i++)
@@ -410,7 +410,7 @@ const char *allocate_parameters_check(const AllocateParameters *parameters) {
                 return "role";
         if (parameters->size < 1 || parameters->size > BUFFER_SIZE_MAX)
                 return "size";
-        if (parameters->n_buffers < 1 || parameters->n_buffers > WORKER_BUFFERS_MAX)
+        if (parameters->n_buffers < 1 || parameters->n_buffers > BUFFERS_MAX)
                 return "count";
         if (parameters->label && !label_is_valid(parameters->label))
                 return "label";

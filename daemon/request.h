@@ -10,7 +10,7 @@ typedef struct AllocateParameters {
         const char *heap;  /* or NULL; excludes role */
         const char *role;  /* or NULL; neither means HEAP_ROLE_DEFAULT */
         uint64_t size;     /* bytes of each buffer, 1 to BUFFER_SIZE_MAX */
-        uint64_t n_buffers;/* 1 to WORKER_BUFFERS_MAX */
+        uint64_t n_buffers;/* 1 to BUFFERS_MAX */
         bool read_only;
         const char *label; /* or NULL; 1 to BUFFER_LABEL_MAX bytes of printable ASCII */
 } AllocateParameters;

@@ -114,8 +114,8 @@ static WorkerOutcome check_reply(const WorkerRequest *request, const WorkerReply
 
 /* Receives one message. Returns true if it was the answer to the worker's job, which is then over. */
 static bool worker_receive(Worker *worker) {
-        WorkerBuffer buffers[WORKER_BUFFERS_MAX];
-        int fds[WORKER_BUFFERS_MAX];
+        WorkerBuffer buffers[BUFFERS_MAX];
+        int fds[BUFFERS_MAX];
         size_t n_fds = 0;
         WorkerReply reply;
 

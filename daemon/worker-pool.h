@@ -45,7 +45,7 @@ typedef struct WorkerJobParameters {
         uint64_t cgroup_id;
         int device_fd;       /* the heap's device, borrowed */
         uint64_t size;       /* bytes of each buffer, whole pages */
-        uint32_t n_buffers;  /* 1 to WORKER_BUFFERS_MAX */
+        uint32_t n_buffers;  /* 1 to BUFFERS_MAX */
         uint32_t flags;      /* WORKER_READ_ONLY, WORKER_UDMABUF */
         const char *label;   /* or NULL */
 } WorkerJobParameters;

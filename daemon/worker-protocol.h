@@ -6,13 +6,7 @@
 
 #include <stdint.h>
 
-#include "fd-util.h"
-
-/* The most buffers of one request: as many as one message can carry. */
-#define WORKER_BUFFERS_MAX FDS_PER_MESSAGE_MAX
-
-/* The most bytes of a dma-buf's name (DMA_BUF_SET_NAME, include/uapi/linux/dma-buf.h), its end not counted. */
-#define BUFFER_LABEL_MAX 31U
+#include "buffer-limits.h"
 
 /* The spawner is started with its socket as this descriptor, and with its title as the only argument, over which a worker
  * writes its own: that is what systemd-cgls and ps show. */

@@ -23,6 +23,8 @@
 #include "worker-protocol.h"
 #include "worker.h"
 
+_Static_assert(BUFFER_LABEL_MAX + 1 == DMA_BUF_NAME_LEN, "a label is as long as the kernel lets a dma-buf's name be");
+
 #define WORKER_USER "dmaheapd-worker"
 
 /* In 15 characters, for what shows the comm instead of the command line. */
@@ -163,12 +165,12 @@ static int allocate_one(int device_fd, const WorkerRequest *request) {
 }
 
 static int handle_request(int socket_fd, const WorkerRequest *request, int device_fd) {
-        int fds[WORKER_BUFFERS_MAX];
+        int fds[BUFFERS_MAX];
         WorkerReply reply = { .id = request->id };
         uint32_t n = 0;
         int r;
 
-        if (device_fd < 0 || request->n_buffers == 0 || request->n_buffers > WORKER_BUFFERS_MAX)
+        if (device_fd < 0 || request->n_buffers == 0 || request->n_buffers > BUFFERS_MAX)
                 reply.error = EINVAL;
 
         while (reply.error == 0 && n < request->n_buffers) {
@@ -194,8 +196,8 @@ static int handle_request(int socket_fd, const WorkerRequest *request, int devic
 /* What a large request needs besides its pages, taken before there is one: with those at the control group's limit, the
  * kernel would ask its OOM killer for a larger table of descriptors. */
 static void take_what_is_needed(int socket_fd) {
-        (void) dup3(socket_fd, WORKER_BUFFERS_MAX + 8, O_CLOEXEC);
-        (void) close(WORKER_BUFFERS_MAX + 8);
+        (void) dup3(socket_fd, BUFFERS_MAX + 8, O_CLOEXEC);
+        (void) close(BUFFERS_MAX + 8);
 }
 
 int worker_run(const WorkerContext *context, int socket_fd) {
