@@ -132,21 +132,21 @@ static void load_in_child(LoadReport *report, int *ret_link_fd) {
         libbpf_set_print(NULL);
 
         if (!iterator_is_whole()) {
-                *report = (LoadReport) { .error = EOPNOTSUPP, .what = "this kernel's dma-buf iterator ends before the list does" };
+                *report = (LoadReport) { .error = -EOPNOTSUPP, .what = "this kernel's dma-buf iterator ends before the list does" };
                 return;
         }
 
         (void) snprintf(report->what, sizeof(report->what), "the kernel has no dma-buf iterator, or does not let us load it");
         struct dmabuf_iter *skeleton = dmabuf_iter__open_and_load();
         if (!skeleton) {
-                report->error = errno;
+                report->error = -errno;
                 return;
         }
 
         (void) snprintf(report->what, sizeof(report->what), "the kernel does not let us attach to its dma-buf iterator");
         struct bpf_link *link = bpf_program__attach_iter(skeleton->progs.dmabuf_iter, NULL);
         if (!link) {
-                report->error = errno;
+                report->error = -errno;
                 return;
         }
 
@@ -197,7 +197,7 @@ static int read_iterator(int link_fd, CensusBuilder *builder) {
 }
 #else
 static void load_in_child(LoadReport *report, int *ret_link_fd _unused_) {
-        *report = (LoadReport) { .error = EOPNOTSUPP, .what = "not built in" };
+        *report = (LoadReport) { .error = -EOPNOTSUPP, .what = "not built in" };
 }
 
 static int read_iterator(int link_fd _unused_, CensusBuilder *builder _unused_) {
@@ -237,7 +237,7 @@ static int load_program(int *ret_link_fd, LoadReport *ret_report) {
         if (r < 0)
                 return r;
         if (r == 0) /* it has died */
-                report = (LoadReport) { .error = EIO, .what = "loading it ended early" };
+                report = (LoadReport) { .error = -EIO, .what = "loading it ended early" };
         else if (report.error == 0 && n_fds != 1)
                 return -EBADMSG;
 
@@ -263,7 +263,7 @@ static int try_bpf(Census *census, char **ret_reason) {
         if (r >= 0 && report.error == 0)
                 return 1;
 
-        return asprintf(ret_reason, "BPF: %s (%s)", report.what, strerror(r < 0 ? -r : report.error)) < 0 ? -ENOMEM : 0;
+        return asprintf(ret_reason, "BPF: %s (%s)", report.what, strerror(-(r < 0 ? r : report.error))) < 0 ? -ENOMEM : 0;
 }
 
 /* ---- debugfs ---- */

@@ -85,7 +85,7 @@ static void choice_next(HeapChoice *choice) {
 
                 int r = choice_step_later(choice, 0);
                 if (r < 0)
-                        choice_report_errno(choice, -r);
+                        choice_report_errno(choice, r);
         } else if (choice->failed_heap)
                 choice->on_chosen(
                                 &(ChoiceResult) {
@@ -103,7 +103,7 @@ void heap_choice_reject(HeapChoice *choice, const char *reason) {
                 choice->failed_heap = strdup(heap_choice_name(choice));
                 choice->failed_reason = strdup(reason);
                 if (!choice->failed_heap || !choice->failed_reason) {
-                        choice_report_errno(choice, ENOMEM);
+                        choice_report_errno(choice, -ENOMEM);
                         return;
                 }
         }
@@ -151,7 +151,7 @@ static void on_loaded(const ModuleResult *result, void *userdata) {
 
         r = heap_registry_failed(registry, name, result->module[0] ? result->module : NULL, reason, now_usec());
         if (r < 0)
-                choice_report_errno(choice, -r);
+                choice_report_errno(choice, r);
         else
                 heap_choice_reject(choice, reason);
 }
@@ -178,7 +178,7 @@ static void choice_load(HeapChoice *choice, const Heap *heap) {
                 r = module_loader_load(heap_scan_loader(choice->sources.scan), heap_choice_name(choice), heap ? heap->module : NULL,
                                        on_loaded, choice, &choice->load);
         if (r < 0)
-                choice_report_errno(choice, -r);
+                choice_report_errno(choice, r);
 }
 
 static void on_scanned(void *userdata) {
@@ -190,7 +190,7 @@ static void on_scanned(void *userdata) {
         if (r == -ENOENT)
                 choice_report(choice, CHOICE_NO_SUCH_HEAP);
         else if (r < 0)
-                choice_report_errno(choice, -r);
+                choice_report_errno(choice, r);
         else
                 choice_step(choice);
 }
@@ -213,7 +213,7 @@ static void choice_find_candidates(HeapChoice *choice) {
 
         r = heap_scan_wait(choice->sources.scan, on_scanned, choice, &choice->wait);
         if (r < 0)
-                choice_report_errno(choice, -r);
+                choice_report_errno(choice, r);
 }
 
 /* Goes on with the candidate in hand. */

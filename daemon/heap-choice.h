@@ -13,14 +13,14 @@ typedef enum ChoiceOutcome {
         CHOICE_NO_SUCH_HEAP, /* nobody provides it, nor would any module */
         CHOICE_UNAVAILABLE,  /* heap is known, and reason says why it cannot be had; of a role, the first one */
         CHOICE_DENIED,       /* it is not allowed; of a role, none that could be had is */
-        CHOICE_ERROR,        /* error: errno of something else */
+        CHOICE_ERROR,        /* something else went wrong: see error */
 } ChoiceOutcome;
 
 typedef struct ChoiceResult {
         ChoiceOutcome outcome;
         const char *heap;
         const char *reason;
-        int error;
+        int error; /* CHOICE_ERROR: negative errno */
 } ChoiceResult;
 
 /* Called from the event loop: once, and again after each heap_choice_reject(). */

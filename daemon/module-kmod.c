@@ -75,25 +75,25 @@ static void set_failed(ModuleResult *result, const char *format, ...) {
 /* What an administrator should hear of an error of init_module(2). */
 static const char *explain(int error) {
         switch (error) {
-        case ENODEV:
+        case -ENODEV:
                 return "it found nothing in this machine that it could serve (ENODEV)";
-        case ENOMEM:
+        case -ENOMEM:
                 return "the kernel had no memory for it (ENOMEM)";
-        case EEXIST:
-        case EBUSY: /* which newer kernels make of the EEXIST of a module's init */
+        case -EEXIST:
+        case -EBUSY: /* which newer kernels make of the EEXIST of a module's init */
                 return "something that it provides exists already, or is in use (EEXIST or EBUSY)";
-        case ENOEXEC:
+        case -ENOEXEC:
                 return "it was built for another kernel (ENOEXEC)";
-        case ENOENT:
+        case -ENOENT:
                 return "its file, or a symbol that it needs, is missing (ENOENT)";
-        case EKEYREJECTED:
-        case ENOKEY:
-        case EBADMSG:
+        case -EKEYREJECTED:
+        case -ENOKEY:
+        case -EBADMSG:
                 return "its signature is missing or not trusted, and this kernel enforces signatures";
-        case EPERM:
+        case -EPERM:
                 return "the kernel allows no loading of modules (kernel.modules_disabled, lockdown, or a missing privilege)";
         default:
-                return strerror(error);
+                return strerror(-error);
         }
 }
 
@@ -127,10 +127,10 @@ static bool insert(struct kmod_module *module, ModuleResult *result) {
         if (r == KMOD_PROBE_APPLY_BLACKLIST)
                 set_failed(result, "module %s is forbidden by a blacklist line of modprobe.d", name);
         else if (r < 0 && result->outcome != MODULE_FAILED)
-                set_failed(result, "module %s cannot be loaded: %s", name, explain(-r));
+                set_failed(result, "module %s cannot be loaded: %s", name, explain(r));
         else if (r >= 0 && !is_in_kernel(module))
                 /* libkmod takes EEXIST for "somebody else was faster"; the module's init can mean otherwise. */
-                set_failed(result, "module %s cannot be loaded: %s", name, explain(EEXIST));
+                set_failed(result, "module %s cannot be loaded: %s", name, explain(-EEXIST));
         else
                 result->inserted = true;
 

@@ -105,20 +105,20 @@ static void request_fail_unavailable(AllocateRequest *request, const char *heap,
 
 static void request_fail_errno(AllocateRequest *request, int error) {
         switch (error) {
-        case ENOMEM:
+        case -ENOMEM:
                 request_fail(request, ALLOCATE_OUT_OF_MEMORY);
                 break;
-        case EMFILE:
-        case ENFILE:
+        case -EMFILE:
+        case -ENFILE:
                 request_fail_resource(request, "fileDescriptors");
                 break;
-        case ETOOMANYREFS:
+        case -ETOOMANYREFS:
                 request_fail_resource(request, "inFlight");
                 break;
         default: {
                 char reason[128];
 
-                (void) snprintf(reason, sizeof(reason), "the kernel refused the allocation: %s", strerror(error));
+                (void) snprintf(reason, sizeof(reason), "the kernel refused the allocation: %s", strerror(-error));
                 request_fail_unavailable(request, request_heap(request), reason);
         }
         }
@@ -176,7 +176,7 @@ static void request_wait_census(AllocateRequest *request) {
         int r = accounting_wait_census(request->manager->accounting, on_counted, request, &request->wait);
 
         if (r < 0)
-                request_fail_errno(request, -r);
+                request_fail_errno(request, r);
 }
 
 /* The kernel takes a buffer off its list a moment before a region has the pages back: so a region that is full is tried
@@ -184,7 +184,7 @@ static void request_wait_census(AllocateRequest *request) {
 static void request_allocation_failed(AllocateRequest *request, int error) {
         accounting_release(request->manager->accounting, &request->reservation);
 
-        if (error == ENOMEM && !request->retried && heap_bound(request->manager, request_heap(request)) > 0) {
+        if (error == -ENOMEM && !request->retried && heap_bound(request->manager, request_heap(request)) > 0) {
                 request->retried = true;
                 request_wait_census(request);
                 return;
@@ -229,7 +229,7 @@ static bool request_reserve(AllocateRequest *request) {
         else if (r == -ENOENT)
                 request_fail_resource(request, "cgroup");
         else
-                request_fail_errno(request, -r);
+                request_fail_errno(request, r);
         return false;
 }
 
@@ -308,13 +308,13 @@ static void request_allocate(AllocateRequest *request) {
 
         int r = heap_device_path(heap, path, sizeof(path));
         if (r < 0) {
-                request_fail_errno(request, -r);
+                request_fail_errno(request, r);
                 return;
         }
 
         _cleanup_close_ int device_fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
         if (device_fd < 0 && (errno == EMFILE || errno == ENFILE)) {
-                request_fail_errno(request, errno);
+                request_fail_errno(request, -errno);
                 return;
         }
         if (device_fd < 0) {
@@ -342,7 +342,7 @@ static void request_allocate(AllocateRequest *request) {
                         request,
                         &request->job);
         if (r < 0)
-                request_fail_errno(request, -r);
+                request_fail_errno(request, r);
 }
 
 static bool on_allowed(const char *heap, void *userdata) {

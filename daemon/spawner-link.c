@@ -99,10 +99,10 @@ static int on_socket(sd_event_source *source _unused_, int fd, uint32_t revents 
         if (r == -EAGAIN)
                 return 0;
         if (r == -EMFILE) { /* the pidfd had no room; the worker ends with its socket */
-                link->on_reply(reply.id, EMFILE, -EBADF, link->userdata);
+                link->on_reply(reply.id, -EMFILE, -EBADF, link->userdata);
                 return 0;
         }
-        if (r <= 0 || (reply.error == 0) != (n_fds == 1)) {
+        if (r <= 0 || reply.error > 0 || (reply.error == 0) != (n_fds == 1)) {
                 if (r > 0)
                         safe_close(pidfd);
                 link_lost(link);

@@ -9,7 +9,7 @@
 /* The daemon's connection to dmaheapd-spawner. */
 typedef struct SpawnerLink SpawnerLink;
 
-/* A worker was started (error is 0; pidfd is the callee's) or could not be (errno). */
+/* A worker was started (error is 0, and pidfd becomes the callee's), or could not be (error is a negative errno). */
 typedef void (*spawner_reply_t)(uint64_t id, int error, int pidfd, void *userdata);
 
 /* The spawner ended: requests without a reply will not get one. The next request starts another spawner. */

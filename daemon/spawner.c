@@ -57,7 +57,7 @@ static int serve(const WorkerContext *context, const SpawnRequest *request, int 
                 _exit(worker_run(context, STDIN_FILENO));
         }
 
-        SpawnReply reply = { .id = request->id, .error = pid < 0 ? -pid : 0, .pid = pid > 0 ? pid : 0 };
+        SpawnReply reply = { .id = request->id, .error = pid < 0 ? pid : 0, .pid = pid > 0 ? pid : 0 };
         return send_message(SPAWNER_SOCKET_FD, &reply, sizeof(reply), &pidfd, pid > 0 ? 1 : 0, 0);
 }
 

@@ -95,7 +95,7 @@ static WorkerOutcome check_reply(const WorkerRequest *request, const WorkerReply
         if (reply->id != request->id)
                 return WORKER_MISBEHAVED;
         if (reply->error != 0)
-                return reply->error > 0 && n_fds == 0 ? WORKER_ERROR : WORKER_MISBEHAVED;
+                return reply->error < 0 && reply->error >= -ERRNO_MAX && n_fds == 0 ? WORKER_ERROR : WORKER_MISBEHAVED;
         if (reply->n_buffers != request->n_buffers || n_fds != request->n_buffers)
                 return WORKER_MISBEHAVED;
 
@@ -125,7 +125,7 @@ static bool worker_receive(Worker *worker) {
         if (r == -EMFILE && worker->busy && !worker->jobs->killed) {
                 /* Nothing is wrong with the worker. */
                 worker->busy = false;
-                job_finish(worker->jobs, &(WorkerResult) { .outcome = WORKER_ERROR, .error = EMFILE });
+                job_finish(worker->jobs, &(WorkerResult) { .outcome = WORKER_ERROR, .error = -EMFILE });
                 return true;
         }
         if (r <= 0 || !worker->busy) {

@@ -14,12 +14,12 @@
 
 static WorkerOutcome outcome_of_clone(int error) {
         switch (error) {
-        case EBUSY:      /* it has controllers for its children */
-        case EOPNOTSUPP: /* it is in an invalid domain */
-        case ENODEV:     /* it is gone */
-        case ENOENT:
-        case EACCES:
-        case EPERM:
+        case -EBUSY:      /* it has controllers for its children */
+        case -EOPNOTSUPP: /* it is in an invalid domain */
+        case -ENODEV:     /* it is gone */
+        case -ENOENT:
+        case -EACCES:
+        case -EPERM:
                 return WORKER_NO_CGROUP;
         default: /* EAGAIN: pids.max */
                 return WORKER_NO_PROCESS;
@@ -42,9 +42,9 @@ static void on_spawner_reply(uint64_t id, int error, int pidfd, void *userdata) 
         }
 
         if (error == 0)
-                error = -worker_started(worker, pidfd);
+                error = worker_started(worker, pidfd);
 
-        if (error > 0) {
+        if (error < 0) {
                 WorkerOutcome outcome = outcome_of_clone(error);
 
                 (void) log_debug_errno(error, "Cannot start a worker: %m");

@@ -30,7 +30,7 @@ typedef struct WorkerBuffer {
 
 typedef struct WorkerResult {
         WorkerOutcome outcome;
-        int error;             /* WORKER_ERROR: errno */
+        int error;             /* WORKER_ERROR: negative errno */
         WorkerBuffer *buffers; /* WORKER_ALLOCATED: as many as asked for; take the fds that are to stay open */
         size_t n_buffers;
 } WorkerResult;

@@ -23,7 +23,7 @@ typedef struct SpawnRequest {
 /* Spawner to daemon: with the worker's pidfd if error is 0. */
 typedef struct SpawnReply {
         uint64_t id;
-        int32_t error; /* errno of clone3(2), or 0 */
+        int32_t error; /* negative errno of clone3(2), or 0 */
         int32_t pid;
 } SpawnReply;
 
@@ -44,6 +44,6 @@ typedef struct WorkerRequest {
 /* Worker to daemon: with the n_buffers dma-bufs if error is 0. */
 typedef struct WorkerReply {
         uint64_t id;
-        int32_t error; /* errno, or 0 */
+        int32_t error; /* negative errno, or 0 */
         uint32_t n_buffers;
 } WorkerReply;

@@ -171,12 +171,12 @@ static int handle_request(int socket_fd, const WorkerRequest *request, int devic
         int r;
 
         if (device_fd < 0 || request->n_buffers == 0 || request->n_buffers > BUFFERS_MAX)
-                reply.error = EINVAL;
+                reply.error = -EINVAL;
 
         while (reply.error == 0 && n < request->n_buffers) {
                 fds[n] = allocate_one(device_fd, request);
                 if (fds[n] < 0)
-                        reply.error = -fds[n];
+                        reply.error = fds[n];
                 else
                         n++;
         }
@@ -186,7 +186,7 @@ static int handle_request(int socket_fd, const WorkerRequest *request, int devic
                 r = send_message(socket_fd, &reply, sizeof(reply), fds, n, 0);
                 /* ETOOMANYREFS: too many descriptors are under way already. */
                 if (r < 0 && r != -EPIPE && r != -ECONNRESET)
-                        reply = (WorkerReply) { .id = request->id, .error = -r };
+                        reply = (WorkerReply) { .id = request->id, .error = r };
         }
 
         close_many(fds, n);

@@ -55,5 +55,8 @@ static inline bool startswith(const char *s, const char *prefix) {
         return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
+/* The largest errno that a system call returns (MAX_ERRNO of the kernel's include/linux/err.h). */
+#define ERRNO_MAX 4095
+
 #define USEC_PER_SEC ((uint64_t) 1000000)
 #define USEC_PER_MSEC ((uint64_t) 1000)

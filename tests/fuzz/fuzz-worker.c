@@ -278,7 +278,7 @@ static void process_step(Process *process, uint8_t step) {
                 process_start(process, 0);
                 break;
         case 5:
-                process_start(process, 1 + next() % 40);
+                process_start(process, -1 - next() % 40);
                 break;
         }
 }
@@ -316,7 +316,7 @@ static bool step(void) {
                 if (what & 16)
                         fuzz.on_lost(fuzz.userdata);
                 else if (what & 8)
-                        fuzz.on_reply(next(), EPERM, -EBADF, fuzz.userdata);
+                        fuzz.on_reply(next(), -EPERM, -EBADF, fuzz.userdata);
                 else {
                         /* As the server does it: a client that goes takes its requests with it. */
                         for (size_t i = 0; i < fuzz.n_jobs; i++)
@@ -368,7 +368,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 run_loop();
                 for (size_t j = 0; j < fuzz.n_processes; j++) {
                         process_step(&fuzz.processes[j], 3);
-                        process_start(&fuzz.processes[j], EAGAIN);
+                        process_start(&fuzz.processes[j], -EAGAIN);
                 }
                 run_loop();
                 for (size_t j = 0; j < fuzz.n_jobs; j++)

@@ -55,8 +55,9 @@ LIES = {
     "too large": lambda number, size, buffers, device: [truth(number, buffers[1:] + [allocate(device, size + PAGE)])],
     "one twice": lambda number, size, buffers, device: [truth(number, buffers[1:] + [buffers[1]])],
     "another number": lambda number, size, buffers, device: [truth(number + 1, buffers)],
-    "an error, with buffers": lambda number, size, buffers, device: [(REPLY.pack(number, 12, 0), buffers)],
-    "an error below 0": lambda number, size, buffers, device: [(REPLY.pack(number, -12, 0), [])],
+    "an error, with buffers": lambda number, size, buffers, device: [(REPLY.pack(number, -12, 0), buffers)],
+    "an error above 0": lambda number, size, buffers, device: [(REPLY.pack(number, 12, 0), [])],
+    "an error that is no errno": lambda number, size, buffers, device: [(REPLY.pack(number, -(1 << 31), 0), [])],
     "too short": lambda number, size, buffers, device: [(truth(number, buffers)[0][:-1], buffers)],
     "too long": lambda number, size, buffers, device: [(truth(number, buffers)[0] + b"\0", buffers)],
     "nothing, with buffers": lambda number, size, buffers, device: [(b"", buffers)],
@@ -72,7 +73,7 @@ def fuzzed(chance, number, size, buffers, device):
     if chance.random() < 0.3:
         yield truth(number, buffers)
     for _ in range(chance.randint(0, 4)):
-        message = bytearray(REPLY.pack(number + chance.choice((0, 0, 0, 1, -1)), chance.choice((0, 0, 0, 12, -1, 1 << 30)),
+        message = bytearray(REPLY.pack(number + chance.choice((0, 0, 0, 1, -1)), chance.choice((0, 0, 0, -12, 1, -(1 << 30))),
                                        chance.choice((len(buffers), len(buffers), 0, 253, 254, 1 << 31))))
         for _ in range(chance.choice((0, 0, 0, 1, 5))):
             message[chance.randrange(len(message))] = chance.randrange(256)
