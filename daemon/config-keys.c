@@ -166,7 +166,7 @@ static int set_units(const Setting *setting) {
 }
 
 static int set_role_heaps(const Setting *setting) {
-        ConfigRole *role = setting->object;
+        Role *role = setting->object;
 
         role->other_regions = false;
         return set_words(setting, is_heap_pattern, "the name of a heap");
@@ -301,7 +301,7 @@ static const struct {
         { SECTION_HEAP, "AllowUsers", set_allow_users, 0 },
         { SECTION_HEAP, "AllowGroups", set_allow_groups, 0 },
         { SECTION_HEAP, "AllowUnits", set_allow_units, offsetof(PolicyHeap, allow_units) },
-        { SECTION_ROLE, "Heaps", set_role_heaps, offsetof(ConfigRole, heaps) },
+        { SECTION_ROLE, "Heaps", set_role_heaps, offsetof(Role, heaps) },
         { SECTION_CLIENT, "ClientBytesMax", set_bytes, offsetof(PolicyClient, bytes_max) },
         { SECTION_CLIENT, "ClientBuffersMax", set_count, offsetof(PolicyClient, buffers_max) },
 };

@@ -12,4 +12,4 @@ int config_apply(Config *config, ConfigReporter *reporter, const ConfigAssignmen
  * next is added. */
 PolicyHeap *config_get_heap(Config *config, const char *name);
 PolicyClient *config_get_client(Config *config, const char *unit);
-ConfigRole *config_get_role(Config *config, const char *name);
+Role *config_get_role(Config *config, const char *name);

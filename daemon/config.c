@@ -18,6 +18,17 @@ static void policy_heap_done(PolicyHeap *heap) {
         strv_free(heap->allow_units);
 }
 
+static Role *role_free(Role *role) {
+        if (!role)
+                return NULL;
+
+        free(role->name);
+        strv_free(role->heaps);
+        free(role);
+        return NULL;
+}
+DEFINE_CLEANUP(Role, role_free);
+
 Config *config_free(Config *config) {
         if (!config)
                 return NULL;
@@ -30,11 +41,10 @@ Config *config_free(Config *config) {
                 free(config->policy.clients[i].unit);
         free(config->policy.clients);
 
-        for (size_t i = 0; i < config->n_roles; i++) {
-                free(config->roles[i].name);
-                strv_free(config->roles[i].heaps);
+        for (Role *role = config->roles, *next; role; role = next) {
+                next = role->next;
+                role_free(role);
         }
-        free(config->roles);
 
         free(config);
         return NULL;
@@ -76,20 +86,29 @@ PolicyClient *config_get_client(Config *config, const char *unit) {
         return GET_NAMED(config->policy.clients, config->policy.n_clients, unit, unit);
 }
 
-ConfigRole *config_get_role(Config *config, const char *name) {
+Role *config_get_role(Config *config, const char *name) {
         static char *const no_heaps[] = { NULL };
+        Role **end = &config->roles;
 
-        ConfigRole *role = GET_NAMED(config->roles, config->n_roles, name, name);
-        if (role && !role->heaps) {
-                role->heaps = strv_copy(no_heaps);
-                if (!role->heaps)
-                        return NULL;
-        }
-        return role;
+        for (; *end; end = &(*end)->next)
+                if (streq((*end)->name, name))
+                        return *end;
+
+        _cleanup_(role_freep) Role *role = calloc(1, sizeof(*role));
+        if (!role)
+                return NULL;
+
+        role->name = strdup(name);
+        role->heaps = strv_copy(no_heaps);
+        if (!role->name || !role->heaps)
+                return NULL;
+
+        *end = TAKE_PTR(role);
+        return *end;
 }
 
 static int add_role(Config *config, const char *name, const char *const *heaps, bool other_regions) {
-        ConfigRole *role = config_get_role(config, name);
+        Role *role = config_get_role(config, name);
         if (!role)
                 return -ENOMEM;
 
@@ -131,22 +150,6 @@ Config *config_new(void) {
                 return NULL;
 
         return TAKE_PTR(config);
-}
-
-const ConfigRole *config_find_role(const Config *config, const char *name) {
-        for (size_t i = 0; i < config->n_roles; i++)
-                if (streq(config->roles[i].name, name))
-                        return &config->roles[i];
-
-        return NULL;
-}
-
-bool config_role_entry_matches(const char *entry, const char *heap) {
-        size_t n = strlen(entry);
-
-        if (n > 0 && entry[n - 1] == '*')
-                return strncmp(entry, heap, n - 1) == 0;
-        return streq(entry, heap);
 }
 
 /* Reads one file into the Config. Returns 1, or 0 when there is no such file, or -ENOMEM. */

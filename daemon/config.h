@@ -3,15 +3,9 @@
 
 /* The configuration files, read and checked. What the build decided is in build-config.h, which is another thing. */
 
+#include "heap.h"
 #include "macro.h"
 #include "policy.h"
-
-/* [Role NAME]: where to look for a heap, best first. */
-typedef struct ConfigRole {
-        char *name;
-        char **heaps;       /* heap names, NULL-terminated; one that ends in '*' stands for every heap that begins so */
-        bool other_regions; /* after those: every other CMA region's heap (only the built-in `contiguous`) */
-} ConfigRole;
 
 typedef struct Config {
         /* [Daemon] */
@@ -23,9 +17,9 @@ typedef struct Config {
         /* [Limits], [Heap …], [Client …] */
         Policy policy;
 
-        /* [Role …]; the built-in ones are always among them, as they are or as configured */
-        ConfigRole *roles;
-        size_t n_roles;
+        /* [Role …]: the built-in ones, as they are or as configured, and then those that the files add. Only the built-in
+         * `contiguous` has other_regions. */
+        Role *roles;
 } Config;
 
 /* Called for everything in the files that is not as it should be; what it concerns is ignored and the default holds (of a
@@ -55,9 +49,3 @@ Config *config_free(Config *config);
 static inline void config_freep(Config **config) {
         config_free(*config);
 }
-
-/* The role of that name, or NULL. */
-const ConfigRole *config_find_role(const Config *config, const char *name);
-
-/* Whether an entry of ConfigRole.heaps stands for the heap of that name. */
-bool config_role_entry_matches(const char *entry, const char *heap);

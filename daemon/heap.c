@@ -39,17 +39,6 @@ static Region *region_free(Region *region) {
 }
 DEFINE_CLEANUP(Region, region_free);
 
-static Role *role_free(Role *role) {
-        if (!role)
-                return NULL;
-
-        free(role->name);
-        strv_free(role->heaps);
-        free(role);
-        return NULL;
-}
-DEFINE_CLEANUP(Role, role_free);
-
 void heap_registry_done(HeapRegistry *registry) {
         for (Heap *heap = TAKE_PTR(registry->heaps), *next; heap; heap = next) {
                 next = heap->next;
@@ -59,7 +48,7 @@ void heap_registry_done(HeapRegistry *registry) {
                 next = region->next;
                 region_free(region);
         }
-        heap_registry_clear_roles(registry);
+        registry->roles = NULL;
 }
 
 int heap_device_path(const char *name, char *buffer, size_t size) {
@@ -69,36 +58,15 @@ int heap_device_path(const char *name, char *buffer, size_t size) {
         return n >= 0 && (size_t) n < size ? 0 : -ENAMETOOLONG;
 }
 
-static Role *find_role(const HeapRegistry *registry, const char *name) {
-        for (Role *role = registry->roles; role; role = role->next)
+static const Role *find_role(const HeapRegistry *registry, const char *name) {
+        for (const Role *role = registry->roles; role; role = role->next)
                 if (streq(role->name, name))
                         return role;
         return NULL;
 }
 
-void heap_registry_clear_roles(HeapRegistry *registry) {
-        for (Role *role = TAKE_PTR(registry->roles), *next; role; role = next) {
-                next = role->next;
-                role_free(role);
-        }
-}
-
-int heap_registry_add_role(HeapRegistry *registry, const char *name, char *const *heaps, bool other_regions) {
-        _cleanup_(role_freep) Role *role = calloc(1, sizeof(Role));
-        if (!role)
-                return -ENOMEM;
-
-        role->name = strdup(name);
-        role->heaps = strv_copy(heaps);
-        role->other_regions = other_regions;
-        if (!role->name || !role->heaps)
-                return -ENOMEM;
-
-        Role **end = &registry->roles;
-        while (*end)
-                end = &(*end)->next;
-        *end = TAKE_PTR(role);
-        return 0;
+void heap_registry_set_roles(HeapRegistry *registry, const Role *roles) {
+        registry->roles = roles;
 }
 
 Heap *heap_registry_find(HeapRegistry *registry, const char *name) {

@@ -43,7 +43,7 @@ struct Heap {
         uint64_t bytes_used; /* of buffers handed out from it and alive */
 };
 
-/* What a client may want a heap for. */
+/* What a client may want a heap for. The configuration owns the roles. */
 typedef struct Role Role;
 struct Role {
         Role *next;
@@ -58,7 +58,7 @@ typedef void (*heap_changed_t)(void *userdata);
 typedef struct HeapRegistry {
         Heap *heaps; /* by name */
         Region *regions;
-        Role *roles;
+        const Role *roles; /* the first one; borrowed */
         bool regions_known;  /* false where the kernel reports no regions at all (CONFIG_CMA_SYSFS=n) */
         bool mem_accounting; /* dma_heap.mem_accounting of the running kernel */
         heap_changed_t on_changed;
@@ -69,10 +69,9 @@ typedef struct HeapRegistry {
 void heap_registry_init(HeapRegistry *registry, heap_changed_t on_changed, void *userdata);
 void heap_registry_done(HeapRegistry *registry);
 
-/* Forgets every role, before they are added anew; and adds one. heaps: a NULL-terminated array that is copied. Returns 0 or
- * -ENOMEM. */
-void heap_registry_clear_roles(HeapRegistry *registry);
-int heap_registry_add_role(HeapRegistry *registry, const char *name, char *const *heaps, bool other_regions);
+/* Replaces all roles by the list that begins with `roles`, or by none if it is NULL. The list is borrowed: it must live
+ * until the next call or heap_registry_done(). */
+void heap_registry_set_roles(HeapRegistry *registry, const Role *roles);
 
 /* Something that ListHeaps shows has changed: bytes_used, which others keep. */
 void heap_registry_changed(HeapRegistry *registry);

@@ -142,21 +142,6 @@ static void on_config_problem(const char *path, unsigned line, const char *messa
                 log_warning("%s: %s", path, message);
 }
 
-static int manager_apply_roles(Manager *manager) {
-        heap_registry_clear_roles(&manager->heaps);
-
-        for (size_t i = 0; i < manager->config->n_roles; i++) {
-                const ConfigRole *role = &manager->config->roles[i];
-
-                int r = heap_registry_add_role(&manager->heaps, role->name, role->heaps, role->other_regions);
-                if (r < 0)
-                        return r;
-        }
-
-        on_heaps_changed(manager);
-        return 0;
-}
-
 static int manager_load_config(Manager *manager) {
         Config *config;
 
@@ -164,9 +149,12 @@ static int manager_load_config(Manager *manager) {
         if (r < 0)
                 return r;
 
+        /* The registry borrows the roles, so it lets go of the old ones first. */
+        heap_registry_set_roles(&manager->heaps, config->roles);
         config_free(manager->config);
         manager->config = config;
-        return manager_apply_roles(manager);
+        on_heaps_changed(manager);
+        return 0;
 }
 
 static int on_sighup(sd_event_source *source _unused_, const struct signalfd_siginfo *si _unused_, void *userdata) {

@@ -75,9 +75,10 @@ static void assert_region(const Machine *machine, const char *heap, const char *
 
 static void test_several_areas(void **state) {
         Machine *machine = *state;
-        char *const names[] = { (char *) "default_cma_region", (char *) "linux,cma", (char *) "reserved", NULL };
+        char *names[] = { (char *) "default_cma_region", (char *) "linux,cma", (char *) "reserved", NULL };
+        const Role role = { .name = (char *) "contiguous", .heaps = names, .other_regions = true };
 
-        assert_int_equal(heap_registry_add_role(&machine->registry, "contiguous", names, true), 0);
+        heap_registry_set_roles(&machine->registry, &role);
         area_add(machine, "linux,cma", 64);
         area_add(machine, "camera", 32);
         area_add(machine, "npu 1", 8);            /* no client could ask for it */

@@ -6,8 +6,12 @@
 
 #define MIB (UINT64_C(1024) * 1024)
 
-static const char *const contiguous[] = { "default_cma_region", "linux,cma", "reserved", "default-pool", NULL };
+static const char *const contiguous_heaps[] = { "default_cma_region", "linux,cma", "reserved", "default-pool", NULL };
 static const char *const protected_heaps[] = { "protected*", "restricted*", NULL };
+static Role protected = { .name = (char *) "protected", .heaps = (char **) protected_heaps };
+static Role contiguous = {
+        .next = &protected, .name = (char *) "contiguous", .heaps = (char **) contiguous_heaps, .other_regions = true,
+};
 
 static unsigned n_changes;
 
@@ -21,8 +25,7 @@ static int setup(void **state) {
 
         assert_non_null(registry);
         heap_registry_init(registry, on_changed, NULL);
-        assert_int_equal(heap_registry_add_role(registry, "contiguous", (char *const *) contiguous, true), 0);
-        assert_int_equal(heap_registry_add_role(registry, "protected", (char *const *) protected_heaps, false), 0);
+        heap_registry_set_roles(registry, &contiguous);
         n_changes = 0;
         *state = registry;
         return 0;
@@ -171,8 +174,8 @@ static void test_names_of_other_boards(void **state) {
         registry->regions_known = true;
         regions_are(registry, REGIONS("reserved"));
         heap_registry_scan_begin(registry);
-        for (size_t i = 0; contiguous[i]; i++)
-                assert_int_equal(heap_registry_declare(registry, contiguous[i], "cma_heap", true), 0);
+        for (size_t i = 0; contiguous_heaps[i]; i++)
+                assert_int_equal(heap_registry_declare(registry, contiguous_heaps[i], "cma_heap", true), 0);
         heap_registry_scan_end(registry);
 
         assert_true(heap_registry_shows(registry, heap_registry_find(registry, "reserved")));
@@ -215,12 +218,24 @@ static void test_candidates(void **state) {
         assert_candidates(registry, "protected", REGIONS("protected-c", "restricted-b"));
 }
 
+/* An entry of a role stands for the heap of its name; one that ends in '*' for every name that begins so. */
+static void test_role_entries(void **state) {
+        HeapRegistry *registry = *state;
+
+        assert_true(heap_registry_serves(registry, "protected", "protected"));
+        assert_true(heap_registry_serves(registry, "protected_video", "protected"));
+        assert_false(heap_registry_serves(registry, "protecte", "protected"));
+        assert_true(heap_registry_serves(registry, "reserved", "contiguous"));
+        assert_false(heap_registry_serves(registry, "reserved2", "contiguous"));
+}
+
 /* It stands in for a heap that nobody has, and for one that could not be had. */
 static void test_udmabuf_comes_last(void **state) {
         HeapRegistry *registry = *state;
         static const char *const heaps[] = { "udmabuf", "system", NULL };
+        const Role role = { .name = (char *) "system", .heaps = (char **) heaps };
 
-        assert_int_equal(heap_registry_add_role(registry, "system", (char *const *) heaps, false), 0);
+        heap_registry_set_roles(registry, &role);
         assert_int_equal(heap_registry_appeared(registry, "udmabuf"), 0);
         assert_candidates(registry, "system", REGIONS("udmabuf"));
         declare(registry, "system", "system_heap", true);
@@ -266,6 +281,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_states, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_names_of_other_boards, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_candidates, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_role_entries, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_udmabuf_comes_last, setup, teardown),
                 cmocka_unit_test(test_udmabuf_limit),
         };
