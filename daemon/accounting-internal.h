@@ -20,6 +20,7 @@ struct Accounting {
         HeapRegistry *heaps;
         ClientRegistry *clients;
         int cgroup_root_fd;
+        const char *meminfo;
         Ledger *ledger;
         Census *census;
         CensusRounds *census_rounds;
@@ -27,6 +28,29 @@ struct Accounting {
         Budget *budgets;
         QuotaAccount system;
 };
+
+/* What an Accounting is made of. All is borrowed but the ledger and the census, which are taken over on success. */
+typedef struct AccountingParts {
+        sd_event *event;
+        Config *const *config;
+        HeapRegistry *heaps;
+        ClientRegistry *clients;
+        int cgroup_root_fd;
+        const char *meminfo; /* NULL for /proc/meminfo */
+        Census *census;      /* NULL in tests that take none */
+        Ledger *ledger;      /* its records are not charged yet: see accounting_adopt() */
+} AccountingParts;
+
+/* Returns 0 or -errno. */
+int accounting_new(const AccountingParts *parts, Accounting **ret);
+
+/* Retires the records that the census did not find, and charges those that are left. census: NULL if none could be taken.
+ * Returns 0, or -errno, logged. */
+int accounting_adopt(Accounting *accounting, const CensusResult *census);
+
+/* The callbacks of the census rounds, with the Accounting as userdata. */
+uint64_t accounting_on_census_begin(void *userdata);
+void accounting_on_census(const CensusResult *result, uint64_t sequence, void *userdata);
 
 /* A record is about to go: ends what it paid. Fits ledger_retired_t, with the Accounting as userdata. */
 void accounting_on_record_gone(LedgerRecord *record, void *userdata);

@@ -8,17 +8,11 @@
  * Beside the accounts, the bytes that no memory controller charges are summed for each control group, so that they count
  * against memory.max as if it did. */
 
-#include <fcntl.h>
 #include <stdio.h>
-#include <systemd/sd-id128.h>
 
 #include "accounting-internal.h"
 #include "build-config.h"
-#include "fd-util.h"
-#include "log.h"
 #include "time-util.h"
-
-#define LEDGER_DIRECTORY "/run/dmaheapd-ledger"
 
 void accounting_on_record_gone(LedgerRecord *record, void *userdata) {
         Accounting *accounting = userdata;
@@ -151,7 +145,7 @@ static int check_memory(Accounting *accounting, const Peer *peer, uint64_t keep_
         if (r < 0)
                 return r;
 
-        r = memory_info_read(NULL, &info);
+        r = memory_info_read(accounting->meminfo, &info);
         if (r < 0)
                 return r;
 
@@ -323,13 +317,13 @@ void accounting_withdraw(Accounting *accounting, const LedgerBuffer *buffers, ui
 }
 
 /* A census tells of the buffers that were there when it began, which is when it asks for the number of the last record. */
-static uint64_t on_census_begin(void *userdata) {
+uint64_t accounting_on_census_begin(void *userdata) {
         const Accounting *accounting = userdata;
 
         return ledger_sequence(accounting->ledger);
 }
 
-static void on_census(const CensusResult *result, uint64_t sequence, void *userdata) {
+void accounting_on_census(const CensusResult *result, uint64_t sequence, void *userdata) {
         Accounting *accounting = userdata;
 
         if (ledger_retire(accounting->ledger, result->inodes, result->n_entries, sequence, accounting_on_record_gone, accounting) > 0)
@@ -352,62 +346,35 @@ Ledger *accounting_ledger(Accounting *accounting) {
         return accounting->ledger;
 }
 
-static int open_ledger(Accounting *accounting) {
-        const char *path = getenv("RUNTIME_DIRECTORY");
-        _cleanup_free_ char *set_aside = NULL;
-        sd_id128_t boot_id;
-        int r;
-
-        r = sd_id128_get_boot(&boot_id);
-        if (r < 0)
-                return r;
-
-        _cleanup_close_ int dir_fd = open(path ? path : LEDGER_DIRECTORY, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (dir_fd < 0)
-                (void) log_error_errno(errno, "Cannot open the ledger's directory, keeping it in memory: %m");
-
-        r = ledger_open(dir_fd, boot_id.bytes, &accounting->ledger, &set_aside);
-        if (r < 0 && dir_fd >= 0) {
-                (void) log_error_errno(r, "Cannot open the ledger, keeping it in memory: %m");
-                r = ledger_open(-EBADF, boot_id.bytes, &accounting->ledger, &set_aside);
-        }
-        if (r >= 0 && set_aside)
-                log_warning("%s", set_aside);
-        return r;
-}
-
-int accounting_new(sd_event *event, Config *const *config, HeapRegistry *heaps, ClientRegistry *clients, int cgroup_root_fd,
-                   Accounting **ret) {
+int accounting_new(const AccountingParts *parts, Accounting **ret) {
         MemoryInfo info;
         int r;
 
         _cleanup_(accounting_freep) Accounting *accounting = calloc(1, sizeof(Accounting));
         if (!accounting)
-                return log_error_errno(ENOMEM, "Cannot set up the accounting: %m");
+                return -ENOMEM;
 
-        accounting->heaps = heaps;
-        accounting->clients = clients;
-        accounting->cgroup_root_fd = cgroup_root_fd;
-
-        r = memory_info_read(NULL, &info);
+        r = memory_info_read(parts->meminfo, &info);
         if (r < 0)
-                return log_error_errno(r, "Cannot find out how much memory there is: %m");
-        accounting->rules = (Rules) { .config = config, .heaps = heaps, .ram = info.total };
+                return r;
+
+        accounting->rules = (Rules) { .config = parts->config, .heaps = parts->heaps, .ram = info.total };
+        accounting->heaps = parts->heaps;
+        accounting->clients = parts->clients;
+        accounting->cgroup_root_fd = parts->cgroup_root_fd;
+        accounting->meminfo = parts->meminfo;
 
         accounting->cgroup_bytes = cgroup_bytes_new();
         if (!accounting->cgroup_bytes)
-                return log_error_errno(ENOMEM, "Cannot set up the accounting: %m");
+                return -ENOMEM;
 
-        r = census_new(&accounting->census);
-        if (r >= 0)
-                r = census_rounds_new(event, accounting->census, on_census_begin, on_census, accounting, &accounting->census_rounds);
+        r = census_rounds_new(parts->event, parts->census, accounting_on_census_begin, accounting_on_census, accounting,
+                              &accounting->census_rounds);
         if (r < 0)
-                return log_error_errno(r, "Cannot set up the census: %m");
+                return r;
 
-        r = open_ledger(accounting);
-        if (r < 0)
-                return log_error_errno(r, "Cannot open a ledger: %m");
-
+        accounting->census = parts->census;
+        accounting->ledger = parts->ledger;
         *ret = TAKE_PTR(accounting);
         return 0;
 }

@@ -42,16 +42,15 @@ typedef struct AccountingRefusal {
         uint64_t requested;
 } AccountingRefusal;
 
-/* config: where the manager keeps the configuration in force; it and the registries must outlive this. Returns 0, or
+/* Opens the ledger of the run before, takes a census, for which it waits, and charges what both know of. To be called when the
+ * heaps are known and nobody is connected.
+ *
+ * config: where the manager keeps the configuration in force; it and the registries must outlive this. Returns 0, or
  * -errno, logged. */
-int accounting_new(sd_event *event, Config *const *config, HeapRegistry *heaps, ClientRegistry *clients, int cgroup_root_fd,
-                   Accounting **ret);
+int accounting_start(sd_event *event, Config *const *config, HeapRegistry *heaps, ClientRegistry *clients, int cgroup_root_fd,
+                     Accounting **ret);
 Accounting *accounting_free(Accounting *accounting);
 DEFINE_CLEANUP(Accounting, accounting_free);
-
-/* At the start, when the heaps are known and nobody is connected: reconciles the ledger with a census, for which it waits.
- * Returns 0, or -errno, logged. */
-int accounting_reconcile(Accounting *accounting);
 
 /* The configuration has been read again: a reserve may have become another's, and what is held counts accordingly. Returns 0
  * or -ENOMEM. */

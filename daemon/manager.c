@@ -311,12 +311,8 @@ int manager_startup(Manager *manager) {
         if (r < 0)
                 return log_error_errno(r, "Cannot look for kernel modules of heaps: %m");
 
-        r = accounting_new(manager->event, &manager->config, &manager->heaps, &manager->clients, manager->cgroup_root_fd,
-                           &manager->accounting);
-        if (r < 0)
-                return r;
-
-        r = accounting_reconcile(manager->accounting);
+        r = accounting_start(manager->event, &manager->config, &manager->heaps, &manager->clients, manager->cgroup_root_fd,
+                             &manager->accounting);
         if (r < 0)
                 return r;
 

@@ -2,11 +2,16 @@
 
 /* The start: what the ledger says of the time before, what the kernel says of now, and how the two are made one. */
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <systemd/sd-id128.h>
 
 #include "accounting-internal.h"
+#include "fd-util.h"
 #include "log.h"
 #include "time-util.h"
+
+#define LEDGER_DIRECTORY "/run/dmaheapd-ledger"
 
 /* Who is charged for a record, as the configuration is now. client is NULL for one that is nobody's. */
 static int find_accounts(Accounting *accounting, const LedgerRecord *record, Client *client,
@@ -145,21 +150,8 @@ static int adopt_unattributed(Accounting *accounting, const CensusResult *census
         return 0;
 }
 
-int accounting_reconcile(Accounting *accounting) {
-        _cleanup_(census_result_freep) CensusResult *census = NULL;
-        CensusMethod method = census_method(accounting->census);
+int accounting_adopt(Accounting *accounting, const CensusResult *census) {
         int r;
-
-        if (method == CENSUS_METHOD_NONE)
-                log_error("The kernel's buffers cannot be counted: %s.", census_reason(accounting->census));
-        else {
-                log_info("Counting buffers by way of %s%s%s.", census_method_to_string(method),
-                         census_reason(accounting->census) ? ": " : "", census_reason(accounting->census) ?: "");
-
-                r = census_take(accounting->census, &census);
-                if (r < 0)
-                        (void) log_warning_errno(r, "The first census of the buffers failed: %m");
-        }
 
         if (census)
                 (void) ledger_retire(accounting->ledger, census->inodes, census->n_entries, UINT64_MAX, NULL, NULL);
@@ -176,5 +168,87 @@ int accounting_reconcile(Accounting *accounting) {
                         (void) log_warning_errno(r, "Cannot record all buffers whose owner is not known: %m");
         }
 
+        return 0;
+}
+
+static int take_first_census(Census *census, CensusResult **ret) {
+        CensusMethod method = census_method(census);
+        const char *reason = census_reason(census);
+
+        if (method == CENSUS_METHOD_NONE) {
+                log_error("The kernel's buffers cannot be counted: %s.", reason);
+                return -EOPNOTSUPP;
+        }
+
+        log_info("Counting buffers by way of %s%s%s.", census_method_to_string(method), reason ? ": " : "", reason ?: "");
+
+        int r = census_take(census, ret);
+        if (r < 0)
+                return log_warning_errno(r, "The first census of the buffers failed: %m");
+        return 0;
+}
+
+static int open_ledger(Ledger **ret) {
+        const char *path = getenv("RUNTIME_DIRECTORY");
+        _cleanup_free_ char *set_aside = NULL;
+        sd_id128_t boot_id;
+        int r;
+
+        r = sd_id128_get_boot(&boot_id);
+        if (r < 0)
+                return r;
+
+        _cleanup_close_ int dir_fd = open(path ?: LEDGER_DIRECTORY, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (dir_fd < 0)
+                (void) log_error_errno(errno, "Cannot open the ledger's directory, keeping it in memory: %m");
+
+        r = ledger_open(dir_fd, boot_id.bytes, ret, &set_aside);
+        if (r < 0 && dir_fd >= 0) {
+                (void) log_error_errno(r, "Cannot open the ledger, keeping it in memory: %m");
+                r = ledger_open(-EBADF, boot_id.bytes, ret, &set_aside);
+        }
+        if (r >= 0 && set_aside)
+                log_warning("%s", set_aside);
+        return r;
+}
+
+int accounting_start(sd_event *event, Config *const *config, HeapRegistry *heaps, ClientRegistry *clients, int cgroup_root_fd,
+                     Accounting **ret) {
+        _cleanup_(accounting_freep) Accounting *accounting = NULL;
+        _cleanup_(census_result_freep) CensusResult *first = NULL;
+        _cleanup_(census_freep) Census *census = NULL;
+        _cleanup_(ledger_freep) Ledger *ledger = NULL;
+        int r;
+
+        r = census_new(&census);
+        if (r < 0)
+                return log_error_errno(r, "Cannot set up the census: %m");
+
+        r = open_ledger(&ledger);
+        if (r < 0)
+                return log_error_errno(r, "Cannot open a ledger: %m");
+
+        r = accounting_new(
+                        &(AccountingParts) {
+                                .event = event,
+                                .config = config,
+                                .heaps = heaps,
+                                .clients = clients,
+                                .cgroup_root_fd = cgroup_root_fd,
+                                .census = census,
+                                .ledger = ledger,
+                        },
+                        &accounting);
+        if (r < 0)
+                return log_error_errno(r, "Cannot set up the accounting: %m");
+        TAKE_PTR(census);
+        TAKE_PTR(ledger);
+
+        (void) take_first_census(accounting->census, &first);
+        r = accounting_adopt(accounting, first);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(accounting);
         return 0;
 }
