@@ -109,11 +109,10 @@ static void test_buffers(void **state) {
                     "{\"fileDescriptor\":1,\"id\":30,\"size\":8192}]}");
 }
 
-static void add_role(HeapRegistry *registry, const char *name, const char *const *heaps, bool other_regions) {
-        assert_int_equal(heap_registry_add_role(registry, name, (char *const *) heaps, other_regions), 0);
-}
-
 static void test_heaps(void **state) {
+        static const char *const system_heaps[] = { "system", "udmabuf", NULL }, *const contiguous_heaps[] = { "default_cma_region", NULL };
+        const Role contiguous = { .name = (char *) "contiguous", .heaps = (char **) contiguous_heaps, .other_regions = true };
+        const Role system = { .next = (Role *) &contiguous, .name = (char *) "system", .heaps = (char **) system_heaps };
         HeapRegistry registry;
         sd_json_variant *parameters = NULL;
         (void) state;
@@ -122,10 +121,7 @@ static void test_heaps(void **state) {
         assert_int_equal(reply_json_heaps(&registry, &parameters), 0);
         assert_text(parameters, "{\"heaps\":[]}");
 
-        static const char *const system_heaps[] = { "system", "udmabuf", NULL }, *const contiguous_heaps[] = { "default_cma_region", NULL };
-        add_role(&registry, "system", system_heaps, false);
-        add_role(&registry, "contiguous", contiguous_heaps, true);
-
+        heap_registry_set_roles(&registry, &system);
         assert_int_equal(heap_registry_add_region(&registry, "reserved", 64 << 20, true), 0);
         assert_int_equal(heap_registry_add_region(&registry, "npu", 0, false), 0);
         assert_int_equal(heap_registry_appeared(&registry, "system"), 0);

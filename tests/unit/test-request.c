@@ -41,6 +41,7 @@ static struct {
         Peer peer;
         Client client;
         Connection connection;
+        Role only_role;
 
         /* What the fakes answer. */
         const char *const *denied;
@@ -338,7 +339,7 @@ static void finish_job(WorkerResult *result) {
 
 /* As many buffers as were asked for, numbered from 100. */
 static void finish_job_with_buffers(void) {
-        WorkerBuffer buffers[WORKER_BUFFERS_MAX];
+        WorkerBuffer buffers[BUFFERS_MAX];
         uint32_t n = t.job->parameters.n_buffers;
 
         for (uint32_t i = 0; i < n; i++)
@@ -377,8 +378,10 @@ static void appeared(const char *heap) {
         assert_int_equal(heap_registry_appeared(&t.manager.heaps, heap), 0);
 }
 
-static void add_role(const char *name, const char *const *heaps) {
-        assert_int_equal(heap_registry_add_role(&t.manager.heaps, name, (char *const *) heaps, false), 0);
+/* The one role there is. */
+static void set_role(const char *name, const char *const *heaps) {
+        t.only_role = (Role) { .name = (char *) name, .heaps = (char **) heaps };
+        heap_registry_set_roles(&t.manager.heaps, &t.only_role);
 }
 
 static void add_region(const char *name, uint64_t size) {
@@ -491,7 +494,7 @@ static void test_role(void **state) {
         assert_string_equal(t.role, "system");
         assert_string_equal(t.heap, "");
 
-        add_role("system", NAMES("system"));
+        set_role("system", NAMES("system"));
         BEGIN(.heap = NULL);
         finish_job_with_buffers();
         assert_told_heap(ALLOCATE_SUCCESS, "system");
@@ -521,7 +524,7 @@ static void test_too_small(void **state) {
         appeared("npu");
         add_region("camera", 2 * MIB);
         add_region("npu", 4 * MIB);
-        add_role("r", NAMES("camera", "npu"));
+        set_role("r", NAMES("camera", "npu"));
 
         BEGIN(.heap = "camera", .size = 2 * MIB + 1);
         assert_told_parameter("size");
@@ -555,7 +558,7 @@ static void test_too_small(void **state) {
 static void test_udmabuf(void **state) {
         (void) state;
         appeared(HEAP_UDMABUF);
-        add_role("r", NAMES(HEAP_UDMABUF, "other"));
+        set_role("r", NAMES(HEAP_UDMABUF, "other"));
         t.udmabuf_max = MIB;
 
         BEGIN(.heap = HEAP_UDMABUF, .size = MIB);
@@ -603,11 +606,11 @@ static void test_worker_outcomes(void **state) {
                 AllocateError error;
                 const char *text; /* the resource, or the reason */
         } rows[] = {
-                { { .outcome = WORKER_ERROR, .error = ENOMEM }, ALLOCATE_OUT_OF_MEMORY, "" },
-                { { .outcome = WORKER_ERROR, .error = EMFILE }, ALLOCATE_OUT_OF_RESOURCES, "fileDescriptors" },
-                { { .outcome = WORKER_ERROR, .error = ENFILE }, ALLOCATE_OUT_OF_RESOURCES, "fileDescriptors" },
-                { { .outcome = WORKER_ERROR, .error = ETOOMANYREFS }, ALLOCATE_OUT_OF_RESOURCES, "inFlight" },
-                { { .outcome = WORKER_ERROR, .error = EINVAL }, ALLOCATE_HEAP_UNAVAILABLE, "the kernel refused the allocation: Invalid argument" },
+                { { .outcome = WORKER_ERROR, .error = -ENOMEM }, ALLOCATE_OUT_OF_MEMORY, "" },
+                { { .outcome = WORKER_ERROR, .error = -EMFILE }, ALLOCATE_OUT_OF_RESOURCES, "fileDescriptors" },
+                { { .outcome = WORKER_ERROR, .error = -ENFILE }, ALLOCATE_OUT_OF_RESOURCES, "fileDescriptors" },
+                { { .outcome = WORKER_ERROR, .error = -ETOOMANYREFS }, ALLOCATE_OUT_OF_RESOURCES, "inFlight" },
+                { { .outcome = WORKER_ERROR, .error = -EINVAL }, ALLOCATE_HEAP_UNAVAILABLE, "the kernel refused the allocation: Invalid argument" },
                 { { .outcome = WORKER_OOM_KILLED }, ALLOCATE_OUT_OF_MEMORY, "" },
                 { { .outcome = WORKER_NO_CGROUP }, ALLOCATE_OUT_OF_RESOURCES, "cgroup" },
                 { { .outcome = WORKER_NO_PROCESS }, ALLOCATE_OUT_OF_RESOURCES, "processes" },
@@ -714,7 +717,7 @@ static void test_full_region(void **state) {
         add_region("camera", MIB);
 
         BEGIN(.heap = "camera");
-        FINISH_JOB(.outcome = WORKER_ERROR, .error = ENOMEM);
+        FINISH_JOB(.outcome = WORKER_ERROR, .error = -ENOMEM);
         assert_int_equal(t.n_replies, 0);
         assert_int_equal(t.n_held, 0);
         finish_census();
@@ -722,21 +725,21 @@ static void test_full_region(void **state) {
         assert_told(ALLOCATE_SUCCESS);
 
         BEGIN(.heap = "camera");
-        FINISH_JOB(.outcome = WORKER_ERROR, .error = ENOMEM);
+        FINISH_JOB(.outcome = WORKER_ERROR, .error = -ENOMEM);
         finish_census();
-        FINISH_JOB(.outcome = WORKER_ERROR, .error = ENOMEM);
+        FINISH_JOB(.outcome = WORKER_ERROR, .error = -ENOMEM);
         assert_told_heap(ALLOCATE_OUT_OF_MEMORY, "camera");
         assert_int_equal(t.n_jobs, 2);
 
         BEGIN(.heap = "camera");
-        FINISH_JOB(.outcome = WORKER_ERROR, .error = EINVAL);
+        FINISH_JOB(.outcome = WORKER_ERROR, .error = -EINVAL);
         assert_told(ALLOCATE_HEAP_UNAVAILABLE);
 
         /* One whose size the kernel does not tell may be no region at all. */
         appeared("npu");
         add_region("npu", 0);
         BEGIN(.heap = "npu", .size = 4 * MIB);
-        FINISH_JOB(.outcome = WORKER_ERROR, .error = ENOMEM);
+        FINISH_JOB(.outcome = WORKER_ERROR, .error = -ENOMEM);
         assert_told(ALLOCATE_OUT_OF_MEMORY);
 }
 
