@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * dma-buf heaps of physically contiguous memory, one for each CMA area that
- * devices can be given.
+ * dma-buf heaps of physically contiguous memory, for each CMA area that devices
+ * can be given.
  *
- * The default area is the heap "default_cma_region" wherever the kernel runs,
- * and a heap under the area's own name besides ("reserved", "linux,cma",
- * whatever the device tree said); the other areas go by their names.
+ * The default area has two heaps: "default_cma_region" on every machine, and one
+ * with the area's own name, such as "reserved" or "linux,cma". Any other area
+ * has one heap, with the area's name.
  *
- * With dma_heap.mem_accounting, buffers are charged to the dmem controller: to the
- * cgroup of the task that allocates, in a region named for the heap. An area that
- * is two heaps is two regions, and a buffer is charged in both, whichever name it
- * was allocated by: a limit that another name gets around would be none.
+ * With dma_heap.mem_accounting, buffers are charged to the dmem controller: to
+ * the cgroup of the task that allocates, in a region with the heap's name. An
+ * area with two heaps has two regions, and a buffer is charged in both. So a
+ * limit on either holds, whichever name the buffer was allocated by.
  *
- * There is no module_exit(): a heap cannot be taken away from those who have
- * its device open, so the module stays.
+ * There is no module_exit(): the kernel cannot remove a heap while its device
+ * may be open, so the module stays.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -37,16 +37,16 @@
 
 #define DEFAULT_CMA_NAME	"default_cma_region"
 
-/* The names that an area is known by, at most: default_cma_region and its own. */
+/* An area has at most two names: default_cma_region and its own. */
 #define CMA_HEAP_MAX_NAMES	2
 
 /**
- * struct cma_heap - a CMA area as a heap, or as two of them
+ * struct cma_heap - the heaps of a CMA area, one or two
  * @cma:	the area
- * @names:	of the heaps
- * @regions:	of the dmem controller, for each name; NULL where the kernel was
- *		built without that controller
- * @n_names:	how many
+ * @names:	the names of the heaps
+ * @regions:	a region of the dmem controller for each name; NULL if the kernel
+ *		was built without that controller
+ * @n_names:	the number of names
  */
 struct cma_heap {
 	struct cma *cma;
@@ -57,11 +57,11 @@ struct cma_heap {
 
 /**
  * struct cma_heap_buffer - a buffer from a CMA area
- * @base:	the part that every heap's buffers have
+ * @base:	the part that buffers of all heaps have
  * @cma:	the area
  * @pages:	the first of its pages
- * @pools:	what it is charged to, in each of the area's regions; NULL where
- *		it is not charged
+ * @pools:	the dmem pools it is charged to, one for each of the area's
+ *		regions; NULL if it is not charged
  */
 struct cma_heap_buffer {
 	struct heap_buffer base;
@@ -91,7 +91,7 @@ static int cma_heap_charge(struct cma_heap *heap, struct cma_heap_buffer *buffer
 					     &buffer->pools[i], NULL);
 		if (err) {
 			cma_heap_uncharge(buffer);
-			/* EAGAIN is a limit, and trying again is no use. */
+			/* EAGAIN means a limit: trying again is no use. */
 			return err == -EAGAIN ? -ENOMEM : err;
 		}
 	}
@@ -116,8 +116,8 @@ static const struct heap_buffer_ops cma_heap_buffer_ops = {
 };
 
 /*
- * In steps, as an area may be gigabytes: whoever is killed meanwhile need not
- * wait for the end of it, nor does anybody else wait for the CPU.
+ * Zeroes in steps, as a buffer may have gigabytes: a killed task ends after the
+ * step, and other tasks get the CPU in between.
  */
 static int cma_heap_zero(struct page *page, unsigned long n_pages)
 {
@@ -155,7 +155,7 @@ static struct dma_buf *cma_heap_allocate(struct dma_heap *heap,
 	struct dma_buf *dmabuf;
 	int err;
 
-	/* What can never succeed must not be charged either: sums of it overflow. */
+	/* Refused before it is charged: sums of such sizes could overflow. */
 	if (n_pages > totalram_pages())
 		return ERR_PTR(-ENOMEM);
 
@@ -171,7 +171,7 @@ static struct dma_buf *cma_heap_allocate(struct dma_heap *heap,
 	if (err)
 		goto err_free;
 
-	/* A full area is an everyday error, not one for the log. */
+	/* Without a message in the log: a full area is an ordinary error. */
 	buffer->pages = cma_alloc(buffer->cma, n_pages, align, true);
 	if (!buffer->pages) {
 		err = fatal_signal_pending(current) ? -EINTR : -ENOMEM;
@@ -210,10 +210,9 @@ static const struct dma_heap_ops cma_heap_ops = {
 };
 
 /*
- * A limit of the dmem controller does not depend on the region's size, which only
- * tells administrators what there is to share. The size of an area is not for
- * modules to know; the whole of memory is no less true than 0 would be, and 0 is
- * not accepted.
+ * The dmem controller shows the size of a region to administrators; limits do
+ * not depend on it. cma_get_size() is not exported to modules, and the controller
+ * refuses a size of 0: a module says the size of the whole memory.
  */
 static u64 __init cma_heap_region_size(struct cma *cma)
 {
@@ -280,8 +279,8 @@ static struct cma_heap *__init cma_heap_new(struct cma *cma, bool is_default)
 }
 
 /*
- * An area of which somebody has a heap already is theirs, under all its names:
- * two modules would not know of each other's limits.
+ * An area with a heap by another module, under any of its names, is left to that
+ * module: neither module would know of the charges of the other.
  */
 static bool __init cma_heap_is_taken(const struct cma_heap *heap)
 {
@@ -297,7 +296,7 @@ static bool __init cma_heap_is_taken(const struct cma_heap *heap)
 	return false;
 }
 
-/* Adds the heaps of one area; 0 if there is one at least. */
+/* Adds the heaps of one area. Returns 0 if at least one was added. */
 static int __init cma_heap_add(struct cma *cma, bool is_default)
 {
 	struct cma_heap *cma_heap;
@@ -359,14 +358,14 @@ static int __init cma_heap_init(void)
 			n_areas++;
 	}
 
-	/* Heaps cannot be removed: with one of them there, the module stays. */
+	/* With one heap added the module must stay, as heaps cannot be removed. */
 	return n_areas > 0 ? 0 : ret;
 }
 module_init(cma_heap_init);
 
 MODULE_DESCRIPTION("dma-buf heaps of contiguous memory");
 MODULE_LICENSE("GPL");
-/* The names areas have: the default one's, those of device trees, the kernel's. */
+/* The default area's usual names, from the kernel and from device trees. */
 MODULE_ALIAS("dma-heap:default_cma_region");
 MODULE_ALIAS("dma-heap:reserved");
 MODULE_ALIAS("dma-heap:linux,cma");

@@ -3,19 +3,21 @@
  * A bus on which each CMA area that heaps can serve is a device, named as the
  * area is.
  *
- * The kernel shows its areas under /sys/kernel/mm/cma, huge pages' and crash
- * kernels' among them, but tells nobody of them. A device has a uevent, so that
- * udev can act on an area when the machine boots, with no need to know what the
- * platform calls it:
+ * The kernel lists its areas under /sys/kernel/mm/cma, with those for huge pages
+ * and crash kernels among them, but sends no uevent for an area. A device has
+ * one. So udev can act on an area when the machine boots, and need not know what
+ * the platform calls it:
  *
  *	SUBSYSTEM=cma_region
  *	CMA_REGION_NAME=reserved
  *	CMA_REGION_DEFAULT=1
  *	MODALIAS=cma-region:reserved
  *
- * There are no drivers for this bus. Nothing bears an alias for MODALIAS either,
- * unless an administrator writes one: whether a heap is wanted is for user space
- * to say.
+ * The bus has no drivers, and no module has an alias for such a MODALIAS unless
+ * an administrator adds one: user space decides whether it wants a heap.
+ *
+ * Areas are made at boot and stay. So the devices are made when this module is
+ * loaded and removed when it is unloaded, and none comes or goes in between.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -45,7 +47,7 @@ static const char *cma_region_get_name(const struct device *dev)
 	return cma_get_name(container_of(dev, struct cma_region, dev)->cma);
 }
 
-/* Whether devices that were given no area of their own get theirs from it. */
+/* The default area serves the devices that were given no area of their own. */
 static bool cma_region_is_default(const struct device *dev)
 {
 	return container_of(dev, struct cma_region, dev)->cma ==
@@ -98,7 +100,7 @@ static const struct bus_type cma_region_bus = {
 	.uevent = cma_region_uevent,
 };
 
-/* Where the devices are, lest a region's name clash with others' in /sys/devices. */
+/* The regions' parent: their names could clash with others in /sys/devices. */
 static struct device *cma_region_root;
 
 static void cma_region_release(struct device *dev)
@@ -112,7 +114,7 @@ static int cma_region_add(struct cma *cma)
 	struct device *other;
 	int err;
 
-	/* Nothing but custom keeps two nodes of a device tree apart by name. */
+	/* Two nodes of a device tree may have one name: the first gets a device. */
 	other = bus_find_device_by_name(&cma_region_bus, NULL, cma_get_name(cma));
 	if (other) {
 		pr_warn("there are two regions %s\n", cma_get_name(cma));

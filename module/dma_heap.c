@@ -3,12 +3,13 @@
  * The core of the dma-buf heaps, for kernels that were built without it: a
  * class, a device node /dev/dma_heap/NAME for each heap, and one ioctl.
  *
- * What user space and heaps rely on is in <uapi/linux/dma-heap.h> and
- * <linux/dma-heap.h>, and is the same as where the core is built in.
+ * It implements <uapi/linux/dma-heap.h> for user space and <linux/dma-heap.h>
+ * for heaps. Neither can tell it from the core that is built in.
  *
- * Heaps come and stay: dma_heap_add() has no counterpart, so neither a heap's
- * module nor this one can be unloaded. A heap is a device all the same, with
- * its lifetime, because adding one may fail when somebody has it open already.
+ * A heap that was added stays until reboot: dma_heap_add() has no counterpart,
+ * so neither a heap's module nor this one can be unloaded. A heap is freed only
+ * if adding it fails. As its node may be open by then, the heap is reference
+ * counted by its device.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -41,9 +42,9 @@
  * struct dma_heap - a heap
  * @dev:	its device, whose name is the heap's
  * @cdev:	opened as /dev/dma_heap/NAME
- * @name:	given by the heap's module, whose memory it is
- * @ops:	likewise
- * @priv:	likewise
+ * @name:	its name, owned by the heap's module
+ * @ops:	what it can do, owned by the heap's module
+ * @priv:	private data of the heap's module
  */
 struct dma_heap {
 	struct device dev;
@@ -61,7 +62,7 @@ MODULE_PARM_DESC(mem_accounting,
 
 static dev_t dma_heap_devt;
 static DEFINE_IDA(dma_heap_minors);
-/* Between looking for a name and adding it. */
+/* Held while a name is looked up and, if it is free, added. */
 static DEFINE_MUTEX(dma_heap_add_lock);
 
 static char *dma_heap_devnode(const struct device *dev, umode_t *mode)
@@ -82,8 +83,8 @@ static int dma_heap_open(struct inode *inode, struct file *file)
 }
 
 /*
- * The fd is installed last: until then nobody else has it, and whatever fails
- * can be undone. Once installed, another thread may have closed or passed it on.
+ * The fd is installed last, because from then on another thread may close it or
+ * pass it on. Until then every failure can be undone.
  */
 static long dma_heap_ioctl_alloc(struct dma_heap *heap, void __user *arg,
 				 size_t size)
@@ -94,9 +95,9 @@ static long dma_heap_ioctl_alloc(struct dma_heap *heap, void __user *arg,
 	int fd;
 
 	/*
-	 * @size is that of the caller's struct, which may be older or newer.
-	 * What it lacks is 0; what it has beyond ours is not looked at, and
-	 * not written.
+	 * @size is the size of the caller's struct, which may be older or newer
+	 * than ours. Fields that it lacks are 0; fields that we do not know are
+	 * neither read nor written.
 	 */
 	if (size < offsetofend(struct dma_heap_allocation_data, fd))
 		return -EINVAL;
@@ -109,7 +110,7 @@ static long dma_heap_ioctl_alloc(struct dma_heap *heap, void __user *arg,
 	    data.heap_flags & ~DMA_HEAP_VALID_HEAP_FLAGS)
 		return -EINVAL;
 
-	/* Where size_t has 32 bits, and where aligning wraps. */
+	/* The length may not fit a size_t of 32 bits, and aligning it may wrap. */
 	if (data.len > SIZE_MAX)
 		return -EINVAL;
 	len = PAGE_ALIGN((size_t)data.len);
@@ -143,9 +144,9 @@ static long dma_heap_ioctl(struct file *file, unsigned int cmd,
 	struct dma_heap *heap = file->private_data;
 
 	/*
-	 * The number says what is asked, as it does to the kernel's own core, and
-	 * the size whose struct it is. What passes the struct in only one of
-	 * the two directions could not be told the fd, or not what is wanted.
+	 * The number selects the command, as in the kernel's own core; the size
+	 * tells which version of the struct the caller has. The struct is read
+	 * and written, so a command for only one direction is refused.
 	 */
 	if (_IOC_NR(cmd) != _IOC_NR(DMA_HEAP_IOCTL_ALLOC) ||
 	    _IOC_DIR(cmd) != (_IOC_READ | _IOC_WRITE))
@@ -214,7 +215,7 @@ static bool dma_heap_exists(const char *name)
 }
 
 /**
- * dma_heap_get_drvdata() - get what the heap's module keeps for a heap
+ * dma_heap_get_drvdata() - get the private data of a heap
  * @heap:	the heap
  *
  * Return: &dma_heap_export_info.priv.
@@ -239,13 +240,14 @@ EXPORT_SYMBOL_NS_GPL(dma_heap_get_name, "DMA_BUF_HEAP");
 
 /**
  * dma_heap_add() - add a heap
- * @exp_info:	describes it; what it points to must remain for good, and the
- *		heap may be used before this returns
+ * @exp_info:	describes the heap; all that it points to must stay for ever
  *
- * Return: the heap, or an error pointer: -EINVAL without a name or an allocate
- * operation, -EBUSY where a heap of that name exists (and not -EEXIST, which
- * from a module's init means that it is loaded already), -ENOSPC with too many
- * heaps, or another.
+ * The heap may be used before this returns.
+ *
+ * Return: the heap, or an error pointer: -EINVAL if the name or the allocate
+ * operation is missing, -ENOSPC if there are %DMA_HEAP_MAX_HEAPS heaps, -EBUSY
+ * if there is a heap of that name, or another error. It is not -EEXIST, which
+ * a module's init returns to say that the module is loaded already.
  */
 struct dma_heap *dma_heap_add(const struct dma_heap_export_info *exp_info)
 {
@@ -277,7 +279,7 @@ struct dma_heap *dma_heap_add(const struct dma_heap_export_info *exp_info)
 }
 EXPORT_SYMBOL_NS_GPL(dma_heap_add, "DMA_BUF_HEAP");
 
-/* Built in, this has to come before the heaps. */
+/* An early initcall: when all is built in, the heaps come after their core. */
 static int __init dma_heap_init(void)
 {
 	int err;

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The half of a dma-buf heap that has nothing to do with where memory comes
- * from: cached, permanently resident pages as a dma-buf.
+ * The part of a dma-buf heap that does not depend on where its memory comes
+ * from: it exports cached pages, which stay in memory, as a dma-buf.
  *
- * A heap allocates and frees; everything between, which is what importers,
- * user space and the kernel do with the buffer, is the same for every heap of
- * ordinary pages and is here once.
+ * A heap allocates the pages and frees them. All that importers, user space and
+ * the kernel do with a buffer in between is the same for every heap of ordinary
+ * pages, and is here once.
  *
  * Coherency. CPU mappings are cached, so user space brackets its accesses with
- * DMA_BUF_IOCTL_SYNC, and for each device that has the buffer mapped at that
- * moment the memory is handed to the CPU and back. What counts is the list of
- * mappings, not that of attachments: an importer may be attached without a
- * mapping, and may map one attachment more than once. Mapping, unmapping and
- * walking the list all happen under the dma-buf's reservation lock, which the
- * dma-buf core takes for the first two, so there is no lock of our own.
+ * DMA_BUF_IOCTL_SYNC. The memory is then handed to the CPU and back for each
+ * device that has the buffer mapped at that moment. That is the list of
+ * mappings, not that of attachments: an importer may attach without mapping,
+ * and may map one attachment more than once.
+ *
+ * The dma-buf's reservation lock protects the list. The dma-buf core takes it
+ * for mapping and unmapping, and we take it to walk the list.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -47,8 +48,8 @@
  * @node:	in &heap_buffer.mappings
  * @dev:	the device
  * @dir:	the direction it was mapped in
- * @sgt:	what the importer gets; private to this mapping, as importers may
- *		write their own addresses into it
+ * @sgt:	the table that the importer gets; private to this mapping, as
+ *		importers may write addresses into it
  */
 struct heap_mapping {
 	struct list_head node;
@@ -57,7 +58,7 @@ struct heap_mapping {
 	struct sg_table sgt;
 };
 
-/* How much a device takes in one piece: little where it works on a copy. */
+/* The most a device takes in one piece: little if it uses bounce buffers. */
 static unsigned int heap_buffer_max_segment(struct device *dev)
 {
 	size_t size = ALIGN_DOWN(dma_max_mapping_size(dev), PAGE_SIZE);
@@ -65,7 +66,7 @@ static unsigned int heap_buffer_max_segment(struct device *dev)
 	return size ? min_t(size_t, size, HEAP_BUFFER_MAX_SEGMENT) : PAGE_SIZE;
 }
 
-/* A table of a buffer's memory, of entries that the device takes. */
+/* Copies the table of the memory, with entries that are short enough for @dev. */
 static int heap_buffer_copy_memory(const struct heap_buffer *buffer,
 				   struct device *dev, struct sg_table *sgt)
 {
@@ -142,11 +143,11 @@ static void heap_buffer_unmap(struct dma_buf_attachment *attachment,
 }
 
 /*
- * Both ends of a CPU access hand over each mapping in the direction it was
- * mapped in, whatever the CPU said it would do. The DMA API wants it so, and a
- * narrower direction would lose data: a CPU that only writes may write a part, and
- * where the device has a bounce buffer the rest of the device's data must have
- * been fetched from there before the whole is sent back.
+ * The beginning and the end of a CPU access hand over each mapping in the
+ * direction it was mapped in, and ignore the direction of the access. The DMA
+ * API requires it, and a narrower direction would lose data: a CPU that only
+ * writes may write a part of the buffer. If the device has a bounce buffer, the
+ * rest must have been copied from there before all of it is copied back.
  */
 static int heap_buffer_begin_cpu_access(struct dma_buf *dmabuf,
 					enum dma_data_direction dir)
@@ -154,7 +155,7 @@ static int heap_buffer_begin_cpu_access(struct dma_buf *dmabuf,
 	struct heap_buffer *buffer = dmabuf->priv;
 	struct heap_mapping *mapping;
 
-	/* Not interruptible, here and there: few look at how either call ended. */
+	/* Not interruptible, here and in end: few callers check for errors. */
 	dma_resv_lock(dmabuf->resv, NULL);
 
 	list_for_each_entry(mapping, &buffer->mappings, node)
@@ -186,9 +187,9 @@ static int heap_buffer_end_cpu_access(struct dma_buf *dmabuf,
 }
 
 /*
- * The pages are there for good, so all of them are mapped at once: there is no
- * fault handler that could get a bound wrong, and touching a buffer costs no
- * faults. The dma-buf core has checked that the area lies within the buffer.
+ * All pages are mapped at once, since they stay as long as the buffer. So there
+ * is no fault handler, and touching a buffer costs no faults. The dma-buf core
+ * has checked that the area lies within the buffer.
  */
 static int heap_buffer_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 {
@@ -199,8 +200,8 @@ static int heap_buffer_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 	unsigned int i;
 
 	/*
-	 * A private copy of a shared buffer makes no sense. VM_MAYSHARE and not
-	 * VM_SHARED, which a shared mapping of a read-only dma-buf lacks.
+	 * A private copy of a shared buffer makes no sense. This looks at
+	 * VM_MAYSHARE: a shared mapping of a read-only dma-buf lacks VM_SHARED.
 	 */
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
@@ -250,13 +251,13 @@ static void *heap_buffer_vmap_pages(const struct heap_buffer *buffer)
 	return vaddr;
 }
 
-/* The core counts: this is called for the first user and vunmap for the last. */
+/* The core counts users: it calls this for the first, and vunmap for the last. */
 static int heap_buffer_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
 {
 	struct heap_buffer *buffer = dmabuf->priv;
 	struct page *first = sg_page(buffer->memory.sgl);
 
-	/* One run of pages that the kernel has mapped already is there for free. */
+	/* The kernel has mapped a single run of pages that is not in highmem. */
 	if (buffer->memory.orig_nents == 1 && !PageHighMem(first))
 		buffer->vaddr = page_address(first);
 	else
@@ -299,10 +300,11 @@ static const struct dma_buf_ops heap_buffer_dma_buf_ops = {
  * heap_buffer_heap_exists() - look for a heap of a name
  * @name:	the name
  *
- * The core has no way to ask, and not everything that is built in has a module
- * of its name. Where sysfs is not mounted, nothing is found.
+ * The core has no function for this, so it looks into sysfs; a heap that is
+ * built in need not have a folder under /sys/module. It finds nothing while
+ * sysfs is not mounted.
  *
- * Return: whether there is one, anybody's.
+ * Return: whether any module has added such a heap.
  */
 bool heap_buffer_heap_exists(const char *name)
 {
@@ -326,9 +328,9 @@ EXPORT_SYMBOL_NS_GPL(heap_buffer_heap_exists, "HEAP_BUFFER");
  * heap_buffer_add_heap() - add a heap, unless there is one of that name
  * @exp_info:	as for dma_heap_add()
  *
- * Up to now the kernel's own core leaves it to sysfs to refuse a second heap of
- * a name, which it does with a stack trace. That is too much for what only
- * means that this module is not needed here.
+ * The kernel's own core (Linux 7.3) lets sysfs refuse a second heap of a name,
+ * and sysfs prints a stack trace. All it means is that this module is not needed
+ * here, so this looks first.
  *
  * Return: 0, -EBUSY if there is one, or another error.
  */
@@ -349,10 +351,10 @@ EXPORT_SYMBOL_NS_GPL(heap_buffer_add_heap, "HEAP_BUFFER");
 
 /**
  * heap_buffer_set_contiguous() - describe the memory of a contiguous buffer
- * @buffer:	whose size is set and whose memory is not
+ * @buffer:	the buffer; its size is set, its memory is not
  * @page:	the first page
  *
- * The table is the heap's to free, with sg_free_table().
+ * The heap frees the table, with sg_free_table().
  *
  * Return: 0 or -ENOMEM.
  */
@@ -383,13 +385,13 @@ EXPORT_SYMBOL_NS_GPL(heap_buffer_set_contiguous, "HEAP_BUFFER");
 
 /**
  * heap_buffer_export() - make a dma-buf of a buffer
- * @buffer:	filled in by the heap, and zeroed: whoever gets the dma-buf sees
- *		all of it
- * @heap:	the heap, whose name the dma-buf bears
+ * @buffer:	the buffer, filled in by the heap; its pages must be zeroed, as
+ *		all of them can be read through the dma-buf
+ * @heap:	the heap; its name becomes the exporter's name
  * @fd_flags:	as given to the heap's allocate operation
  *
- * Return: the dma-buf, which owns @buffer from now on, or an error pointer, and
- * then @buffer remains the caller's.
+ * Return: the dma-buf, which now owns @buffer, or an error pointer. On an error
+ * the caller still owns @buffer.
  */
 struct dma_buf *heap_buffer_export(struct heap_buffer *buffer,
 				   struct dma_heap *heap, u32 fd_flags)
@@ -409,9 +411,9 @@ struct dma_buf *heap_buffer_export(struct heap_buffer *buffer,
 	buffer->vaddr = NULL;
 
 	/*
-	 * This takes an inode, a file and the like, about 1 KiB, which the kernel
-	 * would charge to the caller's memory cgroup, and at its limit wake the
-	 * OOM killer for them. They are charged to nobody instead.
+	 * This allocates an inode, a file and more, about 1 KiB. The kernel would
+	 * charge it to the caller's memory cgroup and wake the OOM killer at its
+	 * limit, so it is charged to nobody.
 	 */
 	old = set_active_memcg(root_mem_cgroup);
 	dmabuf = dma_buf_export(&exp_info);

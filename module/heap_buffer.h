@@ -13,10 +13,10 @@ struct dma_heap_export_info;
 struct heap_buffer;
 
 /**
- * struct heap_buffer_ops - what a heap does for its buffers
- * @owner:	the heap's module, pinned by each of its buffers
- * @release:	gives the memory back and frees the buffer; the last thing that
- *		ever happens to a buffer that was exported
+ * struct heap_buffer_ops - what a heap provides for its buffers
+ * @owner:	the heap's module; each of its buffers holds a reference to it
+ * @release:	frees the memory, then the buffer; called once, when the last
+ *		reference to the dma-buf is gone
  */
 struct heap_buffer_ops {
 	struct module *owner;
@@ -28,10 +28,10 @@ struct heap_buffer_ops {
  * @ops:	of the heap that allocated it
  * @size:	in bytes, a multiple of the page size
  * @memory:	all of the buffer in order, an entry for each contiguous run of
- *		pages; only the CPU's half of the entries is used
+ *		pages; the entries have no DMA addresses
  * @mappings:	the devices it is mapped for; protected by the dma-buf's
  *		reservation lock
- * @vaddr:	where the kernel has it mapped, or NULL; same lock
+ * @vaddr:	the kernel's mapping, or NULL; protected by the same lock
  *
  * A heap embeds this in a buffer structure of its own, fills in @ops, @size and
  * @memory, and calls heap_buffer_export(). The rest is private.

@@ -4,7 +4,7 @@
 # install-modules.sh BUILD_DIRECTORY MODULE_DIRECTORY
 #
 # Installs the modules that Kbuild made, without their debugging information.
-# depmod is for whoever installs into a running system.
+# It does not run depmod: after an installation into a running system, do.
 set -eu
 
 build=$1

@@ -2,15 +2,16 @@
 /*
  * The dma-buf heap of ordinary memory, for kernels that were built without one.
  *
- * Large pages come first: a device with an IOMMU maps them with fewer entries,
- * one without can do with fewer descriptors. But they are a gift and nothing is
- * moved or reclaimed for them; only for single pages does the allocator make an
- * effort, and an effort is all it makes. A buffer that cannot be had is an error
- * for the one who asked, never a reason to kill somebody, neither of the whole
- * system nor, with dma_heap.mem_accounting, of the caller's memory cgroup.
+ * Large pages are taken first: they need fewer entries in an IOMMU and fewer
+ * descriptors without one. Nothing is moved or reclaimed for them. Only for
+ * single pages does the page allocator reclaim.
  *
- * There is no module_exit(): a heap cannot be taken away from those who have
- * its device open, so the module stays.
+ * An allocation that fails returns an error and never wakes the OOM killer:
+ * neither that of the system nor, with dma_heap.mem_accounting, that of the
+ * caller's memory cgroup.
+ *
+ * There is no module_exit(): the kernel cannot remove a heap while its device
+ * may be open, so the module stays.
  */
 
 #include <linux/dma-buf.h>
@@ -31,7 +32,7 @@
 
 #include "heap_buffer.h"
 
-/* What a PMD maps where pages have 4 KiB; a device gains nothing from more. */
+/* A PMD maps 2 MiB if pages have 4 KiB; devices gain nothing from more. */
 #define SYSTEM_HEAP_MAX_ORDER	min(get_order(SZ_2M), MAX_PAGE_ORDER)
 
 static gfp_t system_heap_gfp(unsigned int order)
@@ -41,7 +42,7 @@ static gfp_t system_heap_gfp(unsigned int order)
 	if (order > 0)
 		gfp &= ~__GFP_RECLAIM;
 	else
-		gfp |= __GFP_RETRY_MAYFAIL;	/* and no OOM killer */
+		gfp |= __GFP_RETRY_MAYFAIL;	/* without the OOM killer */
 
 	if (mem_accounting)
 		gfp |= __GFP_ACCOUNT;
@@ -50,11 +51,11 @@ static gfp_t system_heap_gfp(unsigned int order)
 }
 
 /*
- * Fills @pages, linked by their lru, with @n_pages pages. What was allocated
- * before an error is there too, and the caller's to free.
+ * Fills @pages, linked by their lru, with @n_pages pages. On an error the
+ * caller frees the pages that are there by then.
  *
- * Once an order has failed it is not tried again: the next of it would have to
- * be searched for just as long.
+ * An order that has failed once is not tried again: the search for another page
+ * of it would take as long.
  */
 static int system_heap_alloc_pages(struct list_head *pages,
 				   unsigned long n_pages,
@@ -66,7 +67,7 @@ static int system_heap_alloc_pages(struct list_head *pages,
 	while (n_pages > 0) {
 		struct page *page;
 
-		/* Half a gigabyte takes a while; who is killed goes now. */
+		/* Large buffers take a while: a killed task must not wait. */
 		if (fatal_signal_pending(current))
 			return -EINTR;
 
@@ -108,7 +109,7 @@ static int system_heap_set_memory(struct heap_buffer *buffer,
 	struct scatterlist *sg;
 	int err;
 
-	/* Of single pages, not a percent of the buffer: no reason to kill either. */
+	/* Less than 1 % of the buffer, and again without the OOM killer. */
 	err = sg_alloc_table(&buffer->memory, n_runs,
 			     GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
 	if (err)
@@ -167,9 +168,10 @@ static unsigned long system_heap_limit(void)
 #endif
 
 /*
- * What can never succeed need not cost anybody their page cache. In a memory
- * cgroup it would not stop at that: while all the cgroup may have is taken, any
- * page that another of its tasks needs wakes the OOM killer.
+ * An allocation that can never succeed is refused at once, before it has
+ * reclaimed the page cache. In a memory cgroup it would do worse: it would take
+ * all that the cgroup may have, and meanwhile a page fault of any other task
+ * there would wake the OOM killer.
  */
 static bool system_heap_can_succeed(unsigned long n_pages)
 {
