@@ -1,11 +1,22 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Something that speaks io.dmaheapd.Allocator as a test wants it to: fake-daemon.py SOCKET
+"""A fake dmaheapd for the client tests: fake-daemon.py SOCKET
 
-Its buffers are memfds. The name of the heap says how an Allocate ends: 'error-NAME' with that error of the interface,
-'weird' with one that nobody knows, 'vanish' with the connection closed, 'hang' never, 'slow' after 200 ms, 'junk' with what is
-not JSON, 'short' with fewer fds than buffers, 'twice' with one fd for two buffers, 'lying' with an error and an fd; any other
-heap gives what was asked for. Says 'ready' on standard output when it listens.
+Speaks io.dmaheapd.Allocator on SOCKET and prints 'ready' when it listens. It exits when its standard input ends, so that it
+never outlives the test that started it.
+
+Buffers are memfds, opened for reading only where readOnly was asked for. The heap's name in Allocate selects the answer:
+
+error-NAME  the error NAME, of the interface if NAME has no dot
+weird       an error that no interface defines
+vanish      none: the connection is closed
+hang        none: the connection stays open
+slow        the buffers, after 200 ms
+junk        bytes that are not JSON
+short       one file descriptor fewer than buffers
+twice       two buffers that share a file descriptor
+lying       an error with file descriptors
+others      the buffers
 """
 import itertools
 import json
@@ -67,8 +78,18 @@ def send(connection, message, fds=()):
         connection.sendall(data)
 
 
+def create_buffer(size, read_only):
+    fd = os.memfd_create("buffer")
+    os.ftruncate(fd, size)
+    if not read_only:
+        return fd
+    read_only_fd = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+    os.close(fd)
+    return read_only_fd
+
+
 def allocate(connection, p):
-    """Returns whether to go on."""
+    """Answers an Allocate. False: the connection is to be closed."""
     heap = p.get("heap") or p.get("role") or "system"
     count = p.get("count") or 1
     size = (p["size"] + PAGE - 1) // PAGE * PAGE
@@ -91,9 +112,7 @@ def allocate(connection, p):
         send(connection, {"error": full, "parameters": ERRORS[name]})
         return True
 
-    fds = [os.memfd_create("buffer") for _ in range(count)]
-    for fd in fds:
-        os.ftruncate(fd, size)
+    fds = [create_buffer(size, p.get("access") == "readOnly") for _ in range(count)]
     buffers = [{"fileDescriptor": i, "id": next(ids), "size": size} for i in range(count)]
     reply = {"parameters": {"heap": heap, "buffers": buffers}}
     if heap == "twice":
@@ -142,7 +161,15 @@ def serve(connection):
         connection.close()
 
 
+def exit_with_test():
+    """Exits at the end of standard input, whose write end the kernel closes when the test dies."""
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os._exit(0)  # pylint: disable=protected-access
+
+
 def main():
+    threading.Thread(target=exit_with_test, daemon=True).start()
     path = sys.argv[1]
     if os.path.lexists(path):
         os.unlink(path)

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Starts and stops fake-daemon.py for the tests in C.
+ *
+ * Invariant: no fake daemon outlives its test, however the test ends. Its standard input is a pipe of which only this process
+ * has the write end; the kernel closes that end with the process, and the fake daemon exits at the end of the file.
+ */
 
 #include <fcntl.h>
 #include <signal.h>
@@ -11,20 +17,23 @@
 
 static const char *fake_daemon;
 static char directory[] = "/tmp/test-dmaheap-XXXXXX", address[64];
-static pid_t fake_pid;
+static pid_t fake_daemon_pid;
+static int lifeline_fd = -EBADF; /* the write end of the fake daemon's standard input */
 
 void fake_start(void) {
         char *argv[] = { (char *) "python3", (char *) fake_daemon, address, NULL };
         posix_spawn_file_actions_t actions;
-        int out[2];
+        int in[2], out[2];
         char byte;
 
-        CHECK(pipe2(out, O_CLOEXEC) == 0);
+        CHECK(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0);
         CHECK(posix_spawn_file_actions_init(&actions) == 0);
+        CHECK(posix_spawn_file_actions_adddup2(&actions, in[0], STDIN_FILENO) == 0);
         CHECK(posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO) == 0);
-        CHECK(posix_spawnp(&fake_pid, "python3", &actions, NULL, argv, environ) == 0);
+        CHECK(posix_spawnp(&fake_daemon_pid, "python3", &actions, NULL, argv, environ) == 0);
         CHECK(posix_spawn_file_actions_destroy(&actions) == 0);
-        CHECK(close(out[1]) == 0);
+        CHECK(close(in[0]) == 0 && close(out[1]) == 0);
+        lifeline_fd = in[1];
         do
                 CHECK(read(out[0], &byte, 1) == 1);
         while (byte != '\n');
@@ -32,8 +41,14 @@ void fake_start(void) {
 }
 
 void fake_kill(void) {
-        CHECK(kill(fake_pid, SIGKILL) == 0);
-        CHECK(waitpid(fake_pid, NULL, 0) == fake_pid);
+        CHECK(kill(fake_daemon_pid, SIGKILL) == 0);
+        CHECK(waitpid(fake_daemon_pid, NULL, 0) == fake_daemon_pid);
+        CHECK(close(lifeline_fd) == 0);
+        lifeline_fd = -EBADF;
+}
+
+pid_t fake_pid(void) {
+        return fake_daemon_pid;
 }
 
 void fake_setup(const char *script) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the tests of the library share: a fake daemon (fake-daemon.py), and ways to look at this process. */
+/* Shared by the library's tests in C: a fake daemon (fake-daemon.py), and functions that examine the test process. */
 #pragma once
 
 #include <errno.h>
@@ -8,10 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
 
 #include "dmaheap.h"
 
-/* Fails the test, in builds without assertions too. */
+/* Aborts the test if x is false, also in builds with NDEBUG. */
 #define CHECK(x)                                                                               \
         do {                                                                                   \
                 if (!(x)) {                                                                    \
@@ -20,22 +21,33 @@
                 }                                                                              \
         } while (0)
 
-/* Makes a folder for the socket and starts the daemon, a Python script of that name; and the other way round. */
+/* Makes a temporary folder and starts the fake daemon, listening on a socket there. script: the path of fake-daemon.py; the
+ * string must live as long as the test. One fake daemon per process. */
 void fake_setup(const char *script);
+
+/* Kills the fake daemon and removes the folder. */
 void fake_done(void);
 
-/* The main() of a test: with the daemon, runs all of them up to NULL, and checks that no fd is left open. */
+/* The main() of a test: starts the fake daemon that argv[1] names, calls the functions of tests, which ends with NULL, and
+ * checks that they left no fd open. Returns the exit status. */
 int fake_run_tests(int argc, char *argv[], void (*const tests[])(void));
 
-/* Starts the daemon, and waits until it listens; kills it. */
+/* Starts the fake daemon again after fake_kill(), on the same socket. Returns when it listens. */
 void fake_start(void);
+
+/* Kills the fake daemon with SIGKILL and reaps it. Its socket stays, and refuses connections. */
 void fake_kill(void);
 
-/* Its socket, and a new connection, which connects when it is used first. */
+/* The pid of the fake daemon. */
+pid_t fake_pid(void);
+
+/* The path of the fake daemon's socket. */
 const char *fake_address(void);
+
+/* A new connection object for that socket; it connects at its first call. The caller frees it. */
 DmaHeapConnection *fake_connection(void);
 
-/* How many fds are open in this process. */
+/* The number of fds below 1024 that are open in this process. */
 size_t count_fds(void);
 
 /* CLOCK_MONOTONIC, in microseconds. */

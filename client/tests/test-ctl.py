@@ -11,8 +11,9 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
+
+from fakedaemon import fake_daemon
 
 PREFIX = "io.dmaheapd.Allocator."
 SERVICE = "org.varlink.service."
@@ -78,6 +79,14 @@ def test_tables():
     assert "1 buffer, 4K in all." in run("buffers").stdout
     assert run("info").stdout == "Daemon:  fake (buffers counted by hand)\nVersion: 7\n"
     assert "0 buffers" in run("buffers", "--unit=b.service").stdout
+
+
+def test_read_only():
+    """The command's buffers are opened for reading only with --read-only, and for both without it."""
+    script = "import fcntl, os; print([fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE for fd in (3, 4)])"
+    for options, mode in ((["--read-only"], os.O_RDONLY), ([], os.O_RDWR)):
+        said = run("allocate", *options, "--count=2", "1M", "--", sys.executable, "-c", script).stdout
+        assert said == f"[{mode}, {mode}]\n", (options, said)
 
 
 def test_sizes():
@@ -155,19 +164,15 @@ def test_top_without_answer(daemon):
 
 
 program, fake, man = sys.argv[1:]
-with tempfile.TemporaryDirectory() as directory:
-    os.environ["DMAHEAP_ADDRESS"] = os.path.join(directory, "socket")
-    with subprocess.Popen([sys.executable, fake, os.environ["DMAHEAP_ADDRESS"]], stdout=subprocess.PIPE) as daemon:
-        try:
-            assert daemon.stdout.readline() == b"ready\n"
-            test_errors(man)
-            test_json()
-            test_tables()
-            test_sizes()
-            test_monitor()
-            test_top()
-            if has_terminals():
-                test_top_on_terminal()
-                test_top_without_answer(daemon)
-        finally:
-            daemon.kill()
+with fake_daemon(fake) as (fake_process, fake_address):
+    os.environ["DMAHEAP_ADDRESS"] = fake_address
+    test_errors(man)
+    test_json()
+    test_tables()
+    test_read_only()
+    test_sizes()
+    test_monitor()
+    test_top()
+    if has_terminals():
+        test_top_on_terminal()
+        test_top_without_answer(fake_process)

@@ -39,6 +39,22 @@ static void test_allocate(void) {
         CHECK(close(fd) == 0);
 }
 
+/* DMAHEAP_READ_ONLY reaches the daemon as readOnly, and nothing else does. */
+static void test_read_only(void) {
+        DmaHeapConnection *c = fake_connection();
+        DmaHeapReply *reply = NULL;
+
+        for (uint64_t flags = 0; flags <= DMAHEAP_READ_ONLY; flags++) {
+                int access = flags ? O_RDONLY : O_RDWR;
+
+                CHECK(dmaheap_allocate(c, &(DmaHeapRequest) { .size = 1, .count = 2, .flags = flags }, &reply, NULL) == 0);
+                for (size_t i = 0; i < 2; i++)
+                        CHECK((fcntl(dmaheap_reply_fd(reply, i), F_GETFL) & O_ACCMODE) == access);
+                reply = dmaheap_reply_free(reply);
+        }
+        (void) dmaheap_connection_free(c);
+}
+
 static void test_maximum(void) {
         DmaHeapConnection *c = fake_connection();
         DmaHeapReply *reply = NULL;
@@ -143,6 +159,7 @@ static void test_lists(void) {
 int main(int argc, char *argv[]) {
         static void (*const tests[])(void) = {
                 test_allocate,
+                test_read_only,
                 test_maximum,
                 test_requests,
                 test_lists,

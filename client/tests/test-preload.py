@@ -7,13 +7,15 @@ listdir and stat, and a few others through ctypes."""
 import ctypes
 import errno
 import fcntl
+import mmap
 import os
 import stat
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
+
+from fakedaemon import fake_daemon
 
 ALLOC = 0xC0184800  # _IOWR('H', 0, struct dma_heap_allocation_data)
 HEAP = "/dev/dma_heap/"
@@ -77,6 +79,21 @@ def allocating():
     # Anything else that knows this number is asked itself.
     with open(__file__) as other:
         fails(errno.ENOTTY, allocate, other.fileno())
+
+
+def read_only():
+    """The access mode of fd_flags becomes the request's access: O_RDONLY gives a buffer that cannot be mapped writable."""
+    fd = os.open(HEAP + "system", os.O_RDWR)
+    for flags, writable in ((os.O_RDONLY, False), (os.O_RDONLY | os.O_CLOEXEC, False), (os.O_RDWR, True), (os.O_WRONLY, True)):
+        buffer = allocate(fd, fd_flags=flags)
+        assert (fcntl.fcntl(buffer, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY) != writable, oct(flags)
+        mmap.mmap(buffer, 8192, prot=mmap.PROT_READ).close()
+        if writable:
+            mmap.mmap(buffer, 8192).close()
+        else:
+            fails(errno.EACCES, mmap.mmap, buffer, 8192)
+        os.close(buffer)
+    os.close(fd)
 
 
 def errors():
@@ -168,7 +185,7 @@ def without_daemon():
 def main():
     if sys.argv[1] == "inside":
         n_fds = len(os.listdir("/proc/self/fd"))
-        for test in (opening, allocating, errors, looking, surviving):
+        for test in (opening, allocating, read_only, errors, looking, surviving):
             test()
         assert len(os.listdir("/proc/self/fd")) == n_fds + 1  # 'copy' of surviving()
         return
@@ -180,18 +197,13 @@ def main():
         return
 
     library, fake = sys.argv[1:]
-    with tempfile.TemporaryDirectory() as directory:
-        address = os.path.join(directory, "socket")
-        daemon = subprocess.Popen([sys.executable, fake, address], stdout=subprocess.PIPE)
-        try:
-            assert daemon.stdout.readline() == b"ready\n"
-            environment = {**os.environ, "LD_PRELOAD": os.path.abspath(library), "DMAHEAP_ADDRESS": address}
-            subprocess.run([sys.executable, __file__, "inside"], check=True, env=environment)
-            listing = subprocess.run(["ls", "-l", "/dev/dma_heap/"], check=True, env=environment, stdout=subprocess.PIPE)
-            assert listing.stdout.count(b"crw-rw-rw-") == 2, listing.stdout
-        finally:
-            daemon.kill()
-            daemon.wait()
+    with fake_daemon(fake) as (daemon, address):
+        environment = {**os.environ, "LD_PRELOAD": os.path.abspath(library), "DMAHEAP_ADDRESS": address}
+        subprocess.run([sys.executable, __file__, "inside"], check=True, env=environment)
+        listing = subprocess.run(["ls", "-l", "/dev/dma_heap/"], check=True, env=environment, stdout=subprocess.PIPE)
+        assert listing.stdout.count(b"crw-rw-rw-") == 2, listing.stdout
+        daemon.kill()
+        daemon.wait()
         subprocess.run([sys.executable, __file__, "without-daemon"], check=True, env=environment)
 
 

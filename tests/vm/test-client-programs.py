@@ -194,6 +194,28 @@ print(open(f"/proc/self/fdinfo/{{fd}}").read())
             self.assertIn(f"exp_name:\t{heap}\n", said)
             self.assertIn("size:\t8192\n", said)
 
+    def test_open_mode_decides_access(self):
+        """O_RDONLY asks the daemon for readOnly: such a buffer can be mapped, but not writable. O_RDWR asks for readWrite."""
+        said = self.run_program("""
+import mmap
+def allocate(heap, mode):
+    data = bytearray(struct.pack("=QIIQ", 4096, 0, mode | os.O_CLOEXEC, 0))
+    fcntl.ioctl(os.open("/dev/dma_heap/" + heap, os.O_RDWR), 0xC0184800, data)
+    return struct.unpack("=QIIQ", data)[1]
+def map_writable(fd):
+    try:
+        mmap.mmap(fd, 4096)
+    except OSError as e:
+        return errno.errorcode[e.errno]
+    return "mapped"
+for heap in ("system", "default_cma_region"):
+    for mode in (os.O_RDONLY, os.O_RDWR):
+        fd = allocate(heap, mode)
+        mmap.mmap(fd, 4096, prot=mmap.PROT_READ)
+        print(map_writable(fd))
+""")
+        self.assertEqual(said.split(), ["EACCES", "mapped"] * 2)
+
     def test_listing(self):
         said = vmtest.run(*AS_USER1, "dmaheap-run", "ls", "-l", "/dev/dma_heap/")
         self.assertRegex(said, r"(?m)^crw-rw-rw- .* system$")

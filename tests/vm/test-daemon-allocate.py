@@ -3,6 +3,9 @@
 # testbed: kernel=stock append="cma=64M" build=release files=daemontest.py
 """The main job: a call, a module, buffers; and what the daemon costs meanwhile."""
 
+import ctypes
+import errno
+import fcntl
 import mmap
 import os
 import re
@@ -142,6 +145,21 @@ class Size(DaemonTest):
                     self.assertEqual(int(vmtest.fdinfo(reply.fds[0])["size"]), rounded)
 
 
+def make_mapping_writable(fd):
+    """Maps a buffer for reading and makes that mapping writable with mprotect(). Returns 0 or mprotect()'s errno."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+
+    address = libc.mmap(None, PAGE, mmap.PROT_READ, mmap.MAP_SHARED, fd, 0)
+    assert address != ctypes.c_void_p(-1).value
+    error = ctypes.get_errno() if libc.mprotect(address, PAGE, mmap.PROT_READ | mmap.PROT_WRITE) < 0 else 0
+    libc.munmap(address, PAGE)
+    return error
+
+
 class Access(DaemonTest):
     def test_read_only(self):
         for heap in ("system", "default_cma_region"):
@@ -153,9 +171,21 @@ class Access(DaemonTest):
                     self.assertEqual(memory[:], bytes(PAGE))
 
     def test_read_only_cannot_be_reopened_for_writing(self):
-        reply = self.assert_served(vmtest.allocate(size=PAGE, access="readOnly"))
-        with self.assertRaises(OSError):
-            os.close(os.open(f"/proc/self/fd/{reply.fds[0]}", os.O_RDWR))
+        """A readOnly fd stays read-only; a readWrite one, tried in the same way, shows that the attempts could succeed.
+
+        Reopening fails with ENXIO for every dma-buf, readWrite too: its inode has no open operation. So the fd's own mode is
+        what protects the buffer: F_SETFL does not change it, and mprotect() of a mapping follows it.
+        """
+        for access, mode, denied in (("readOnly", os.O_RDONLY, errno.EACCES), ("readWrite", os.O_RDWR, 0)):
+            with self.subTest(access=access):
+                fd = self.assert_served(vmtest.allocate(size=PAGE, access=access)).fds[0]
+                for flags in (os.O_RDONLY, os.O_RDWR):
+                    with self.assertRaises(OSError) as caught:
+                        os.close(os.open(f"/proc/self/fd/{fd}", flags))
+                    self.assertEqual(caught.exception.errno, errno.ENXIO)
+                fcntl.fcntl(fd, fcntl.F_SETFL, os.O_RDWR)
+                self.assertEqual(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE, mode)
+                self.assertEqual(make_mapping_writable(fd), denied)
 
     def test_read_write(self):
         reply = self.assert_served(vmtest.allocate(size=PAGE, access="readWrite"))
