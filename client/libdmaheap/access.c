@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Access by the CPU to a mapped dma-buf. dmaheap.h is the contract of this file.
+ *
+ * Invariant: needs no connection and keeps no state; it is the ioctl DMA_BUF_IOCTL_SYNC alone.
+ */
 
 #include <linux/dma-buf.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#include "internal.h"
+#include "dmaheap.h"
+#include "shared/cleanup.h"
 
 static int sync_access(int fd, int access, uint64_t flags) {
         struct dma_buf_sync sync = { .flags = flags };
@@ -16,7 +22,7 @@ static int sync_access(int fd, int access, uint64_t flags) {
         if (access & PROT_WRITE)
                 sync.flags |= DMA_BUF_SYNC_WRITE;
 
-        /* The kernel's documentation asks for both errors to be tried again. */
+        /* The kernel's documentation (linux/dma-buf.h) tells callers to try again after both errors. */
         while (ioctl(fd, DMA_BUF_IOCTL_SYNC, &sync) < 0)
                 if (errno != EINTR && errno != EAGAIN)
                         return -errno;

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * An arena is a list of chunks, one for each allocation.
+ *
+ * Invariant: a chunk is in the list of exactly one arena until arena_done() frees it.
+ */
 
-#include <stdarg.h>
-#include <stddef.h>
+#include <stdint.h>
 
-#include "internal.h"
+#include "arena.h"
 
 struct Chunk {
         Chunk *next;
@@ -34,19 +38,24 @@ char *arena_strdup(Arena *a, const char *s) {
         return copy ? memcpy(copy, s, n) : NULL;
 }
 
-char *arena_printf(Arena *a, const char *format, ...) {
+char *arena_vprintf(Arena *a, const char *format, va_list ap) {
         CLEANUP_FREE char *s = NULL;
-        va_list ap;
-        int n;
 
-        va_start(ap, format);
-        n = vasprintf(&s, format, ap);
-        va_end(ap);
-        if (n < 0) {
-                s = NULL;
+        if (vasprintf(&s, format, ap) < 0) {
+                s = NULL; /* undefined after a failure */
                 return NULL;
         }
         return arena_strdup(a, s);
+}
+
+char *arena_printf(Arena *a, const char *format, ...) {
+        va_list ap;
+        char *s;
+
+        va_start(ap, format);
+        s = arena_vprintf(a, format, ap);
+        va_end(ap);
+        return s;
 }
 
 void arena_done(Arena *a) {

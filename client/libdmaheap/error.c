@@ -1,9 +1,19 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Errors of the daemon and of this process.
+ *
+ * Invariant: the errno of an error depends on its varlink name or its cause alone, never on its parameters, on ret_error or on
+ * whether memory is short.
+ */
 
 #include <inttypes.h>
-#include <stdarg.h>
 
-#include "internal.h"
+#include <systemd/sd-varlink.h>
+
+#include "error.h"
+#include "method.h"
+#include "parse.h"
+#include "shared/amount.h"
 
 static const char *const scope_names[] = {
         [DMAHEAP_SCOPE_CLIENT] = "client", [DMAHEAP_SCOPE_USER] = "user",     [DMAHEAP_SCOPE_HEAP] = "heap",
@@ -15,7 +25,7 @@ static const char *const resource_names[] = {
         [DMAHEAP_RESOURCE_BUFFERS] = "buffers",
 };
 
-/* The interface's errors: what each means here, and its field that becomes the detail. */
+/* Each error that the daemon may send: its reason and errno, and the field of its parameters that becomes the detail. */
 static const struct {
         const char *name;
         DmaHeapReason reason;
@@ -39,22 +49,23 @@ static const char *or_unknown(const char *s) {
         return s ?: "unknown";
 }
 
-static void human_amount(DmaHeapResource resource, uint64_t n, char buffer[static 64]) {
-        static const char units[] = " KMGTPE";
-        uint64_t rest = 0;
-        size_t u = 0;
+/* An amount in a message: "3" buffers, "512 bytes", "1.5G". */
+static const char *format_amount(DmaHeapResource resource, uint64_t n, char buffer[static 64]) {
+        uint64_t tenths;
+        char unit;
 
-        if (resource == DMAHEAP_RESOURCE_BYTES)
-                for (; n >= 1024; u++) {
-                        rest = n % 1024 * 10 / 1024;
-                        n /= 1024;
-                }
-        if (u == 0)
-                (void) snprintf(buffer, 64, "%" PRIu64 "%s", n, resource == DMAHEAP_RESOURCE_BYTES ? " bytes" : "");
-        else if (rest == 0)
-                (void) snprintf(buffer, 64, "%" PRIu64 "%c", n, units[u]);
-        else
-                (void) snprintf(buffer, 64, "%" PRIu64 ".%" PRIu64 "%c", n, rest, units[u]);
+        if (resource != DMAHEAP_RESOURCE_BYTES)
+                (void) snprintf(buffer, 64, "%" PRIu64, n);
+        else if (n < 1024)
+                (void) snprintf(buffer, 64, "%" PRIu64 " bytes", n);
+        else {
+                unit = amount_scale(&n, &tenths);
+                if (tenths == 0)
+                        (void) snprintf(buffer, 64, "%" PRIu64 "%c", n, unit);
+                else
+                        (void) snprintf(buffer, 64, "%" PRIu64 ".%" PRIu64 "%c", n, tenths, unit);
+        }
+        return buffer;
 }
 
 static const char *quota_message(DmaHeapError *e) {
@@ -62,13 +73,11 @@ static const char *quota_message(DmaHeapError *e) {
         const char *unit = e->quota.resource == DMAHEAP_RESOURCE_BUFFERS ? " buffers" : "";
         const char *scope = scope_names[e->quota.scope];
 
-        human_amount(e->quota.resource, e->quota.limit, limit);
-        human_amount(e->quota.resource, e->quota.used, used);
-        human_amount(e->quota.resource, e->quota.requested, requested);
-
         return arena_printf(&e->arena, "over the limit of the %s%s%s: %s%s allowed, %s in use, %s more asked for",
-                            scope ?: "allocation", e->quota.name ? " " : "", e->quota.name ?: "", limit, unit, used,
-                            requested);
+                            scope ?: "allocation", e->quota.name ? " " : "", e->quota.name ?: "",
+                            format_amount(e->quota.resource, e->quota.limit, limit), unit,
+                            format_amount(e->quota.resource, e->quota.used, used),
+                            format_amount(e->quota.resource, e->quota.requested, requested));
 }
 
 static const char *message_for(DmaHeapError *e) {
@@ -100,7 +109,8 @@ static const char *message_for(DmaHeapError *e) {
         }
 }
 
-/* The fields of an error are an extra: one that is missing or odd must not hide the error itself. */
+/* Reads the parameters of the daemon's error. A field that is missing or has another type is left unset: it must not hide the
+ * error itself. */
 static void read_fields(DmaHeapError *e, sd_json_variant *parameters, const char *detail) {
         Arena *a = &e->arena;
 
@@ -122,11 +132,22 @@ static void read_fields(DmaHeapError *e, sd_json_variant *parameters, const char
         (void) field_u64(parameters, "requested", FIELD_OPTIONAL, &e->quota.requested);
 }
 
+/* Returns NULL if memory is short, or if nobody wants it. */
+static DmaHeapError *error_new(DmaHeapReason reason, int error, DmaHeapError **ret_error) {
+        DmaHeapError *e = ret_error ? calloc(1, sizeof(*e)) : NULL;
+
+        if (!e)
+                return NULL;
+        e->reason = reason;
+        e->error = error;
+        return e;
+}
+
 int error_from_varlink(const char *name, sd_json_variant *parameters, DmaHeapError **ret_error) {
         const char *detail = NULL;
-        DmaHeapError *e;
         DmaHeapReason reason = DMAHEAP_OTHER;
         int error = -EREMOTEIO;
+        DmaHeapError *e;
 
         for (size_t i = 0; i < ELEMENTS_OF(errors); i++)
                 if (streq_ptr(errors[i].name, name)) {
@@ -135,14 +156,10 @@ int error_from_varlink(const char *name, sd_json_variant *parameters, DmaHeapErr
                         detail = errors[i].detail;
                 }
 
-        if (!ret_error)
-                return error;
-        e = calloc(1, sizeof(*e));
+        e = error_new(reason, error, ret_error);
         if (!e)
                 return error;
 
-        e->reason = reason;
-        e->error = error;
         e->name = arena_strdup(&e->arena, name);
         read_fields(e, parameters, detail);
         e->message = message_for(e);
@@ -152,28 +169,18 @@ int error_from_varlink(const char *name, sd_json_variant *parameters, DmaHeapErr
 }
 
 int error_set(DmaHeapError **ret_error, DmaHeapReason reason, int error, const char *format, ...) {
-        CLEANUP_FREE char *text = NULL;
+        int saved_errno = errno;
         DmaHeapError *e;
         va_list ap;
-        int n;
 
-        if (!ret_error)
-                return error;
-
-        va_start(ap, format);
-        n = vasprintf(&text, format, ap);
-        va_end(ap);
-        if (n < 0) {
-                text = NULL;
-                return error;
-        }
-
-        e = calloc(1, sizeof(*e));
+        e = error_new(reason, error, ret_error);
         if (!e)
                 return error;
-        e->reason = reason;
-        e->error = error;
-        e->message = e->detail = arena_strdup(&e->arena, text);
+
+        errno = saved_errno; /* for %m */
+        va_start(ap, format);
+        e->message = e->detail = arena_vprintf(&e->arena, format, ap);
+        va_end(ap);
 
         *ret_error = e;
         return error;
@@ -185,7 +192,7 @@ int error_from_link(int r, const char *what, DmaHeapError **ret_error) {
                 return r;
         case -EMFILE:
         case -ENFILE:
-        case -ECHRNG: /* how sd-varlink says that fds were lost on the way into this process */
+        case -ECHRNG: /* sd-varlink: fds of the message were lost, as this process has no room for them */
                 return -EMFILE;
         case -ETIME:
         case -ETIMEDOUT:

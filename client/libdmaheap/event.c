@@ -1,39 +1,44 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Calls in a program's own event loop.
+ * Calls in a program's own event loop. dmaheap.h is the contract of this file.
  *
- * The program watches one epoll fd that stays the same for the life of the connection; behind it are the sockets, which come
- * and go. A call that was begun waits in a queue: only its head is on the wire, since fds can end up with the wrong message
- * when Allocate calls are pipelined. A call that was answered moves to the list of done ones, whose handlers run without
- * the lock, so that they may call back into the library.
+ * The program watches one epoll fd, the same for the connection's life; behind it are the sockets, which come and go.
+ *
+ * Invariant: only the head of c->calls is on its way, since fds can end up with the wrong message when Allocate calls are
+ * pipelined. Each call that call_begin() accepted moves to c->done once, with its answer or error, and its handler runs once.
+ * Handlers run without the lock, so that they may call the library.
  */
 
 #include <poll.h>
 
-#include "call.h"
+#include "clock.h"
+#include "connection.h"
+#include "error.h"
+#include "link.h"
+#include "request.h"
+#include "subscription.h"
 
 static int on_reply(sd_varlink *link, sd_json_variant *parameters, const char *error_name, sd_varlink_reply_flags_t flags,
                     void *userdata) {
         DmaHeapConnection *c = userdata;
         Call *call;
 
-        /* No userdata: the link is being dropped, nobody waits for this. */
-        call = c ? calls_pop(&c->calls) : NULL;
+        /* link_drop() has removed the userdata: no call waits for an answer of this link. */
+        call = c ? call_list_pop(&c->calls) : NULL;
         if (!call)
                 return 0;
 
         call_take_answer(call, link, parameters, error_name, flags);
-        calls_append(&c->done, &c->done_tail, call);
+        call_list_append(&c->done, call);
         return 0;
 }
 
-/* Puts the head of the queue on the wire. */
+/* Sends the head of the queue. Returns 0 or a negative errno, with an error as in error.h; the queue is unchanged then. */
 static int send_first(DmaHeapConnection *c, DmaHeapError **ret_error) {
-        uint64_t now = now_usec();
-        Call *call = c->calls;
+        Call *call = c->calls.head;
         int r;
 
-        if (call->deadline <= now)
+        if (usec_left(call->deadline) == 0)
                 return error_from_link(-ETIMEDOUT, method_name(call->method), ret_error);
 
         r = connection_ensure_link(c, &c->link, false, call->deadline, ret_error);
@@ -42,8 +47,7 @@ static int send_first(DmaHeapConnection *c, DmaHeapError **ret_error) {
 
         r = sd_varlink_bind_reply(c->link, on_reply);
         if (r >= 0)
-                r = sd_varlink_set_relative_timeout(c->link, call->deadline == DMAHEAP_INFINITY ? DMAHEAP_INFINITY :
-                                                                                                 call->deadline - now);
+                r = link_set_deadline(c->link, call->deadline);
         if (r >= 0)
                 r = sd_varlink_invoke(c->link, method_name(call->method), call->parameters);
         if (r < 0)
@@ -51,71 +55,66 @@ static int send_first(DmaHeapConnection *c, DmaHeapError **ret_error) {
         return r < 0 ? r : 0;
 }
 
-/* After something happened to the queue's head: the next one's turn. */
+/* Sends the head of the queue. A call that cannot be sent is done, with the error, and the next one is the head. */
 static void send_next(DmaHeapConnection *c) {
-        while (c->calls) {
-                Call *call = c->calls;
+        while (c->calls.head) {
+                Call *call = c->calls.head;
                 int r;
 
                 r = send_first(c, &call->error);
                 if (r >= 0)
                         return;
 
-                c->link = connection_drop_link(c->link);
-                (void) calls_pop(&c->calls);
+                c->link = link_drop(c->link);
+                (void) call_list_pop(&c->calls);
                 call->result = r;
-                calls_append(&c->done, &c->done_tail, call);
+                call_list_append(&c->done, call);
         }
+}
+
+/* Queues a call, and sends it if it is the only one. On failure the caller still owns the call. */
+static int call_begin_locked(DmaHeapConnection *c, Call *call) {
+        int r;
+
+        r = connection_ensure_epoll(c);
+        if (r < 0)
+                return r;
+
+        call_list_append(&c->calls, call);
+        if (c->calls.head != call)
+                return 0;
+
+        r = send_first(c, NULL);
+        if (r >= 0)
+                r = connection_watch_link(c, c->link);
+        if (r < 0) {
+                c->link = link_drop(c->link);
+                (void) call_list_pop(&c->calls);
+        }
+        return r;
 }
 
 static int call_begin(DmaHeapConnection *c, Method method, sd_json_variant *parameters, DmaHeapHandler handler,
                       void *userdata) {
-        uint64_t deadline;
-        Call *call;
+        Call *call = NULL;
         int r;
 
-        if (!handler)
-                return -EINVAL;
-        call = calloc(1, sizeof(*call));
-        if (!call)
-                return -ENOMEM;
-
-        r = connection_lock(c, &deadline);
-        if (r < 0) {
-                free(call);
+        r = call_new(method, parameters, handler, userdata, &call);
+        if (r < 0)
                 return r;
+
+        r = connection_lock(c, &call->deadline);
+        if (r >= 0) {
+                r = call_begin_locked(c, call);
+                connection_unlock(c);
         }
-
-        *call = (Call) {
-                .method = method,
-                .parameters = sd_json_variant_ref(parameters),
-                .handler = handler,
-                .userdata = userdata,
-                .deadline = deadline,
-        };
-
-        r = connection_ensure_epoll(c);
         if (r < 0)
                 (void) call_free(call);
-        else {
-                calls_append(&c->calls, &c->calls_tail, call);
-                if (c->calls == call) {
-                        r = send_first(c, NULL);
-                        if (r >= 0)
-                                r = connection_watch_link(c, c->link);
-                        if (r < 0) {
-                                c->link = connection_drop_link(c->link);
-                                (void) call_free(calls_pop(&c->calls));
-                        }
-                }
-        }
-
-        connection_unlock(c);
         return r;
 }
 
 int dmaheap_allocate_async(DmaHeapConnection *c, const DmaHeapRequest *request, DmaHeapHandler handler, void *userdata) {
-        __attribute__((__cleanup__(sd_json_variant_unrefp))) sd_json_variant *parameters = NULL;
+        CLEANUP(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
         int r;
 
         r = request_build(request, &parameters, NULL);
@@ -132,8 +131,6 @@ int dmaheap_list_heaps_async(DmaHeapConnection *c, DmaHeapHandler handler, void 
 int dmaheap_get_usage_async(DmaHeapConnection *c, DmaHeapHandler handler, void *userdata) {
         return call_begin(c, METHOD_GET_USAGE, NULL, handler, userdata);
 }
-
-/* ---- The loop ------------------------------------------------------------------------------------------------ */
 
 int dmaheap_connection_get_fd(DmaHeapConnection *c) {
         uint64_t deadline;
@@ -168,43 +165,50 @@ int dmaheap_connection_get_timeout(DmaHeapConnection *c, uint64_t *ret) {
 
         a = link_timeout(c->link);
         b = link_timeout(c->subscription_link);
-        *ret = c->done ? 0 : a < b ? a : b;
+        *ret = c->done.head ? 0 : a < b ? a : b;
         connection_unlock(c);
         return 0;
 }
 
-static void process_calls(DmaHeapConnection *c) {
-        int r = 0;
+/* Without a call on its way the link is only looked at: its end would keep the epoll fd readable for ever. */
+static void process_idle_link(DmaHeapConnection *c) {
+        if (c->link && !link_is_alive(c->link))
+                c->link = link_drop(c->link);
+}
 
-        /* A link that waits for nothing is not processed, but its end is noticed: it would keep the epoll fd readable. */
-        if (!c->calls) {
-                if (c->link && !link_is_alive(c->link))
-                        c->link = connection_drop_link(c->link);
+/* Reads what has arrived for the head of the queue. Returns whether that call is done. */
+static bool process_first(DmaHeapConnection *c) {
+        Call *call = c->calls.head;
+        int r;
+
+        do
+                r = sd_varlink_process(c->link);
+        while (r > 0 && c->calls.head == call);
+
+        if (r < 0 && c->calls.head == call) {
+                (void) call_list_pop(&c->calls);
+                call->result = error_from_link(r, method_name(call->method), &call->error);
+                call_list_append(&c->done, call);
+        }
+        if (c->calls.head == call)
+                return false;
+
+        /* sd-varlink closes a link after a timeout or a disconnect, in further steps. */
+        while (r > 0)
+                r = sd_varlink_process(c->link);
+        if (r < 0 || !link_is_alive(c->link))
+                c->link = link_drop(c->link);
+        return true;
+}
+
+static void process_calls(DmaHeapConnection *c) {
+        if (!c->calls.head) {
+                process_idle_link(c);
                 return;
         }
 
-        while (c->calls && c->link) {
-                Call *call = c->calls;
-
-                do
-                        r = sd_varlink_process(c->link);
-                while (r > 0 && c->calls == call);
-
-                if (r < 0 && c->calls == call) {
-                        (void) calls_pop(&c->calls);
-                        call->result = error_from_link(r, method_name(call->method), &call->error);
-                        calls_append(&c->done, &c->done_tail, call);
-                }
-                if (c->calls == call)
-                        break; /* still waiting */
-
-                /* sd-varlink closes a link after a timeout or a disconnect. */
-                while (r > 0)
-                        r = sd_varlink_process(c->link);
-                if (r < 0 || !link_is_alive(c->link))
-                        c->link = connection_drop_link(c->link);
+        while (c->calls.head && c->link && process_first(c))
                 send_next(c);
-        }
         (void) connection_watch_link(c, c->link);
 }
 
@@ -220,7 +224,7 @@ int dmaheap_connection_process(DmaHeapConnection *c) {
         process_calls(c);
         connection_process_subscription(c);
 
-        while ((call = calls_pop(&c->done))) {
+        while ((call = call_list_pop(&c->done))) {
                 connection_unlock(c);
                 call->handler(c, call->result, TAKE_PTR(call->reply), TAKE_PTR(call->error), call->userdata);
                 (void) call_free(call);
@@ -235,7 +239,7 @@ int dmaheap_connection_process(DmaHeapConnection *c) {
 }
 
 int dmaheap_connection_wait(DmaHeapConnection *c, uint64_t timeout_usec) {
-        uint64_t until, next = DMAHEAP_INFINITY, now = now_usec();
+        uint64_t until, next = DMAHEAP_INFINITY;
         struct pollfd p = { .events = POLLIN };
         struct timespec ts;
         int r;
@@ -247,14 +251,10 @@ int dmaheap_connection_wait(DmaHeapConnection *c, uint64_t timeout_usec) {
         if (r < 0)
                 return r;
 
-        until = usec_add(now, timeout_usec);
+        until = usec_add(now_usec(), timeout_usec);
         if (next < until)
                 until = next;
-        if (until != DMAHEAP_INFINITY) {
-                uint64_t left = until > now ? until - now : 0;
-
-                ts = (struct timespec) { .tv_sec = (time_t) (left / 1000000), .tv_nsec = (long) (left % 1000000 * 1000) };
-        }
+        ts = usec_to_timespec(usec_left(until));
 
         r = ppoll(&p, 1, until == DMAHEAP_INFINITY ? NULL : &ts, NULL);
         if (r < 0)

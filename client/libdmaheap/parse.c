@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Fields of JSON objects. What the interface promises must be there; what it does not know is ignored, so that a newer
- * daemon can say more. */
+/*
+ * Reads fields of JSON objects that the daemon sent.
+ *
+ * Invariant: nothing that is returned points into the JSON object.
+ */
 
-#include "internal.h"
+#include "parse.h"
 
 static sd_json_variant *field(sd_json_variant *v, const char *name) {
         sd_json_variant *f = sd_json_variant_by_key(v, name);
@@ -53,33 +56,6 @@ int field_uid(sd_json_variant *v, const char *name, uid_t *ret) {
         return 0;
 }
 
-int field_strv(Arena *a, sd_json_variant *v, const char *name, const char *const **ret) {
-        sd_json_variant *f = field(v, name);
-        const char **strings;
-        size_t n;
-
-        if (!sd_json_variant_is_array(f))
-                return -EPROTO;
-
-        n = sd_json_variant_elements(f);
-        strings = arena_alloc(a, n + 1, sizeof(*strings));
-        if (!strings)
-                return -ENOMEM;
-
-        for (size_t i = 0; i < n; i++) {
-                sd_json_variant *e = sd_json_variant_by_index(f, i);
-
-                if (!sd_json_variant_is_string(e))
-                        return -EPROTO;
-                strings[i] = arena_strdup(a, sd_json_variant_string(e));
-                if (!strings[i])
-                        return -ENOMEM;
-        }
-
-        *ret = strings;
-        return 0;
-}
-
 int field_enum(sd_json_variant *v, const char *name, const char *const *table, size_t n_table) {
         sd_json_variant *f = field(v, name);
 
@@ -91,31 +67,73 @@ int field_enum(sd_json_variant *v, const char *name, const char *const *table, s
         return 0;
 }
 
-int field_array(Arena *a, sd_json_variant *v, const char *name, ParseElement parse, const void *const **ret, size_t *ret_n) {
+/* Finds a field that is an array, and allocates a pointer for each element and a NULL after the last. */
+static int field_pointers(Arena *a, sd_json_variant *v, const char *name, sd_json_variant **ret_field,
+                          const void ***ret_pointers) {
         sd_json_variant *f = field(v, name);
-        const void **elements;
-        size_t n;
+        const void **pointers;
 
         if (!sd_json_variant_is_array(f))
                 return -EPROTO;
 
-        n = sd_json_variant_elements(f);
-        elements = arena_alloc(a, n + 1, sizeof(*elements));
-        if (!elements)
+        pointers = arena_alloc(a, sd_json_variant_elements(f) + 1, sizeof(*pointers));
+        if (!pointers)
                 return -ENOMEM;
 
-        for (size_t i = 0; i < n; i++) {
+        *ret_field = f;
+        *ret_pointers = pointers;
+        return 0;
+}
+
+int field_strv(Arena *a, sd_json_variant *v, const char *name, const char *const **ret) {
+        sd_json_variant *f = NULL;
+        const void **strings = NULL;
+        int r;
+
+        r = field_pointers(a, v, name, &f, &strings);
+        if (r < 0)
+                return r;
+
+        for (size_t i = 0; i < sd_json_variant_elements(f); i++) {
                 sd_json_variant *e = sd_json_variant_by_index(f, i);
-                int r = -EPROTO;
+
+                if (!sd_json_variant_is_string(e))
+                        return -EPROTO;
+                strings[i] = arena_strdup(a, sd_json_variant_string(e));
+                if (!strings[i])
+                        return -ENOMEM;
+        }
+
+        *ret = (const char *const *) strings;
+        return 0;
+}
+
+int field_array(Arena *a, sd_json_variant *v, const char *name, size_t size, ParseElement parse, const void *const **ret,
+                size_t *ret_n) {
+        sd_json_variant *f = NULL;
+        const void **elements = NULL;
+        int r;
+
+        r = field_pointers(a, v, name, &f, &elements);
+        if (r < 0)
+                return r;
+
+        for (size_t i = 0; i < sd_json_variant_elements(f); i++) {
+                sd_json_variant *e = sd_json_variant_by_index(f, i);
+                void *element;
 
                 if (!sd_json_variant_is_object(e))
                         return -EPROTO;
-                elements[i] = parse(a, e, &r);
-                if (!elements[i])
+                element = arena_alloc(a, 1, size);
+                if (!element)
+                        return -ENOMEM;
+                r = parse(a, e, element);
+                if (r < 0)
                         return r;
+                elements[i] = element;
         }
 
         *ret = elements;
-        *ret_n = n;
+        *ret_n = sd_json_variant_elements(f);
         return 0;
 }

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Replies of the daemon.
+ *
+ * Invariant: a reply owns everything that its functions return; no two of its buffers have the same fd.
+ */
 
-#include "internal.h"
-
-static const char *const method_names[METHOD_MAX_] = {
-        [METHOD_ALLOCATE]     = INTERFACE ".Allocate",
-        [METHOD_LIST_HEAPS]   = INTERFACE ".ListHeaps",
-        [METHOD_GET_USAGE]    = INTERFACE ".GetUsage",
-        [METHOD_LIST_CLIENTS] = INTERFACE ".ListClients",
-        [METHOD_LIST_BUFFERS] = INTERFACE ".ListBuffers",
-        [METHOD_GET_INFO]     = "org.varlink.service.GetInfo",
-};
+#include "parse.h"
+#include "reply.h"
 
 static const char *const state_names[] = {
         [DMAHEAP_STATE_READY]    = "ready",
@@ -22,19 +19,10 @@ static const char *const accounting_names[] = {
         [DMAHEAP_ACCOUNTING_DAEMON] = "daemon",
 };
 
-const char *method_name(Method method) {
-        return method_names[method];
-}
-
-static void *parse_heap_info(Arena *a, sd_json_variant *v, int *ret_error) {
-        DmaHeapInfo *h;
+static int parse_heap_info(Arena *a, sd_json_variant *v, void *ret) {
+        DmaHeapInfo *h = ret;
         int r;
 
-        h = arena_alloc(a, 1, sizeof(*h));
-        if (!h) {
-                *ret_error = -ENOMEM;
-                return NULL;
-        }
         h->size = DMAHEAP_UNLIMITED;
         h->state = field_enum(v, "state", state_names, ELEMENTS_OF(state_names));
         h->accounting = field_enum(v, "accounting", accounting_names, ELEMENTS_OF(accounting_names));
@@ -45,31 +33,26 @@ static void *parse_heap_info(Arena *a, sd_json_variant *v, int *ret_error) {
             (r = field_string(a, v, "module", FIELD_OPTIONAL, &h->module)) < 0 ||
             (r = field_string(a, v, "region", FIELD_OPTIONAL, &h->region)) < 0 ||
             (r = field_u64(v, "size", FIELD_OPTIONAL, &h->size)) < 0 ||
-            (r = field_u64(v, "used", 0, &h->used)) < 0) {
-                *ret_error = r;
-                return NULL;
-        }
-        return h;
+            (r = field_u64(v, "used", 0, &h->used)) < 0)
+                return r;
+        return 0;
 }
 
-static void *parse_heap_usage(Arena *a, sd_json_variant *v, int *ret_error) {
-        DmaHeapHeapUsage *u;
+static int parse_heap_usage(Arena *a, sd_json_variant *v, void *ret) {
+        DmaHeapHeapUsage *u = ret;
         int r;
 
-        u = arena_alloc(a, 1, sizeof(*u));
-        if (!u) {
-                *ret_error = -ENOMEM;
-                return NULL;
-        }
         u->bytes_max = DMAHEAP_UNLIMITED;
 
         if ((r = field_string(a, v, "heap", 0, &u->heap)) < 0 ||
             (r = field_u64(v, "bytesUsed", 0, &u->bytes_used)) < 0 ||
-            (r = field_u64(v, "bytesMax", FIELD_OPTIONAL, &u->bytes_max)) < 0) {
-                *ret_error = r;
-                return NULL;
-        }
-        return u;
+            (r = field_u64(v, "bytesMax", FIELD_OPTIONAL, &u->bytes_max)) < 0)
+                return r;
+        return 0;
+}
+
+static int field_heap_usages(Arena *a, sd_json_variant *v, const DmaHeapHeapUsage *const **ret, size_t *ret_n) {
+        return field_array(a, v, "heaps", sizeof(DmaHeapHeapUsage), parse_heap_usage, (const void *const **) ret, ret_n);
 }
 
 static int field_usage(Arena *a, sd_json_variant *v, const char *name, const DmaHeapUsage **ret) {
@@ -95,15 +78,9 @@ static int field_usage(Arena *a, sd_json_variant *v, const char *name, const Dma
         return 0;
 }
 
-static void *parse_client(Arena *a, sd_json_variant *v, int *ret_error) {
-        DmaHeapClient *c;
+static int parse_client(Arena *a, sd_json_variant *v, void *ret) {
+        DmaHeapClient *c = ret;
         int r;
-
-        c = arena_alloc(a, 1, sizeof(*c));
-        if (!c) {
-                *ret_error = -ENOMEM;
-                return NULL;
-        }
 
         if ((r = field_string(a, v, "unit", FIELD_OPTIONAL, &c->unit)) < 0 ||
             (r = field_string(a, v, "cgroup", 0, &c->cgroup)) < 0 ||
@@ -111,22 +88,14 @@ static void *parse_client(Arena *a, sd_json_variant *v, int *ret_error) {
             (r = field_uid(v, "user", &c->user)) < 0 ||
             (r = field_u64(v, "connections", 0, &c->connections)) < 0 ||
             (r = field_usage(a, v, "usage", &c->usage)) < 0 ||
-            (r = field_array(a, v, "heaps", parse_heap_usage, (const void *const **) &c->heaps, &c->n_heaps)) < 0) {
-                *ret_error = r;
-                return NULL;
-        }
-        return c;
+            (r = field_heap_usages(a, v, &c->heaps, &c->n_heaps)) < 0)
+                return r;
+        return 0;
 }
 
-static void *parse_live_buffer(Arena *a, sd_json_variant *v, int *ret_error) {
-        DmaHeapLiveBuffer *b;
+static int parse_live_buffer(Arena *a, sd_json_variant *v, void *ret) {
+        DmaHeapLiveBuffer *b = ret;
         int r;
-
-        b = arena_alloc(a, 1, sizeof(*b));
-        if (!b) {
-                *ret_error = -ENOMEM;
-                return NULL;
-        }
 
         if ((r = field_u64(v, "id", 0, &b->id)) < 0 ||
             (r = field_u64(v, "size", 0, &b->size)) < 0 ||
@@ -136,11 +105,9 @@ static void *parse_live_buffer(Arena *a, sd_json_variant *v, int *ret_error) {
             (r = field_string(a, v, "cgroup", 0, &b->cgroup)) < 0 ||
             (r = field_uid(v, "uid", &b->uid)) < 0 ||
             (r = field_uid(v, "user", &b->user)) < 0 ||
-            (r = field_u64(v, "allocatedUSec", 0, &b->allocated_usec)) < 0) {
-                *ret_error = r;
-                return NULL;
-        }
-        return b;
+            (r = field_u64(v, "allocatedUSec", 0, &b->allocated_usec)) < 0)
+                return r;
+        return 0;
 }
 
 static int parse_usage_report(DmaHeapReply *reply, sd_json_variant *v) {
@@ -154,8 +121,7 @@ static int parse_usage_report(DmaHeapReply *reply, sd_json_variant *v) {
 
         if ((r = field_usage(&reply->arena, v, "client", &u->client)) < 0 ||
             (r = field_usage(&reply->arena, v, "user", &u->user)) < 0 ||
-            (r = field_array(&reply->arena, v, "heaps", parse_heap_usage, (const void *const **) &u->heaps,
-                             &u->n_heaps)) < 0 ||
+            (r = field_heap_usages(&reply->arena, v, &u->heaps, &u->n_heaps)) < 0 ||
             (r = field_u64(v, "cgroupHeadroom", FIELD_OPTIONAL, &u->cgroup_headroom)) < 0)
                 return r;
 
@@ -211,25 +177,27 @@ static int parse_buffers(DmaHeapReply *reply, sd_json_variant *v, int *fds, size
                         return -EPROTO;
 
                 reply->fds[i] = TAKE_FD(fds[index]);
-                reply->n_buffers = i + 1; /* so that an error further on closes what there is */
+                reply->n_buffers = i + 1; /* dmaheap_reply_free() closes them if a later buffer is wrong */
         }
         return 0;
 }
 
-static int parse_parameters(DmaHeapReply *reply, sd_json_variant *v, int *fds, size_t n_fds) {
-        Arena *a = &reply->arena;
+static int field_entries(DmaHeapReply *reply, sd_json_variant *v, const char *name, size_t size, ParseElement parse) {
+        return field_array(&reply->arena, v, name, size, parse, &reply->entries, &reply->n_entries);
+}
 
+static int parse_parameters(DmaHeapReply *reply, sd_json_variant *v, int *fds, size_t n_fds) {
         switch (reply->method) {
         case METHOD_ALLOCATE:
                 return parse_buffers(reply, v, fds, n_fds);
         case METHOD_LIST_HEAPS:
-                return field_array(a, v, "heaps", parse_heap_info, &reply->entries, &reply->n_entries);
+                return field_entries(reply, v, "heaps", sizeof(DmaHeapInfo), parse_heap_info);
         case METHOD_GET_USAGE:
                 return parse_usage_report(reply, v);
         case METHOD_LIST_CLIENTS:
-                return field_array(a, v, "clients", parse_client, &reply->entries, &reply->n_entries);
+                return field_entries(reply, v, "clients", sizeof(DmaHeapClient), parse_client);
         case METHOD_LIST_BUFFERS:
-                return field_array(a, v, "buffers", parse_live_buffer, &reply->entries, &reply->n_entries);
+                return field_entries(reply, v, "buffers", sizeof(DmaHeapLiveBuffer), parse_live_buffer);
         case METHOD_GET_INFO:
                 return parse_daemon_info(reply, v);
         case METHOD_MAX_:
@@ -324,7 +292,7 @@ const DmaHeapDaemonInfo *dmaheap_reply_daemon_info(const DmaHeapReply *reply) {
 }
 
 int dmaheap_reply_json(const DmaHeapReply *reply, int pretty, char **ret) {
-        __attribute__((__cleanup__(sd_json_variant_unrefp))) sd_json_variant *v = NULL;
+        CLEANUP(sd_json_variant_unrefp) sd_json_variant *v = NULL;
         char *copy;
         int r;
 

@@ -96,7 +96,7 @@ def check_methods(c: Checker, source: str) -> None:
         fields = interface_fields(definition)
         if not said or re.findall(r'_(\w+)_: ', said[1]) != fields:
             c.fault(f'man/io.dmaheapd.Allocator.7.scd: {name} has the parameters {fields}')
-        c.expect(rf'INTERFACE "\.{name}"', 'client/libdmaheap/reply.c', name)
+        c.expect(rf'INTERFACE "\.{name}"', 'client/libdmaheap/method.c', name)
 
     types = interface_symbols(source, 'STRUCT_TYPE')
     if len(types) < 5 or len(methods) < 5:
