@@ -8,7 +8,7 @@
 #include "dmaheap.h"
 #include "shared/cleanup.h"
 
-/* As interfaces.md promises; scripts rely on them. */
+/* Scripts rely on them: docs/interface.md, "Commands". */
 typedef enum ExitStatus {
         EXIT_OK = 0,
         EXIT_INTERFACE_ERROR = 1, /* the daemon refused, or the call failed on the way */

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks what DESIGN.md, 'The house', says of the source tree: who may know whom, which file may use which library, how long
+"""Checks what docs/design.md, 'The house', says of the source tree: who may know whom, which file may use which library, how long
 a file may be, and that each says its licence.
 
 Usage: check-house.py ROOT. Prints one line a fault, and exits 1 if there is one."""

@@ -152,7 +152,7 @@ static void test_defaults(void **state) {
         assert_null(find_role(config, "nonesuch"));
 }
 
-/* What interfaces.md shows, comments behind the values included. */
+/* Each section and key, with comments behind the values. */
 static void test_everything(void **state) {
         _cleanup_(directory_removep) char *root = directory_new();
         (void) state;

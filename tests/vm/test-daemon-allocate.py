@@ -18,7 +18,7 @@ MIB = vmtest.MIB
 PAGE = mmap.PAGESIZE
 KIB = 1 << 10
 
-# interfaces.md's, without its comments.
+# That of docs/interface.md.
 INTERFACE = """
 interface io.dmaheapd.Allocator
 
