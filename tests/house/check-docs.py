@@ -12,10 +12,10 @@ import re
 import sys
 
 TOP = 'daemon|module|client|units|udev|man|docs|tests'
-SKIPPED = {'.git', 'build', '__pycache__'}
+SKIPPED = {'.git', 'build', '__pycache__', 'mutants'}  # a mutant may cite anything
 
 # What the pages already say of the day after the folders: to be emptied then.
-TO_COME = ('daemon/', 'tests/mutants', 'tests/vm/lib')
+TO_COME = ('daemon/', 'tests/vm/lib')
 
 
 def files(root: pathlib.Path) -> list[pathlib.Path]:
