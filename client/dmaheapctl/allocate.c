@@ -6,17 +6,13 @@
 #include <limits.h>
 #include <sys/resource.h>
 
-#include "dmaheapctl.h"
+#include "ask.h"
 #include "format.h"
+#include "shared/exec.h"
+#include "verbs.h"
 
 /* The LISTEN_FDS convention: fds from 3 up. */
 #define FDS_START 3
-
-/* What a shell says when a command cannot be found, or not be run. */
-enum {
-        EXIT_CANNOT_RUN = 126,
-        EXIT_NOT_FOUND = 127,
-};
 
 enum {
         OPTION_HEAP = OPTION_VERB,
@@ -88,11 +84,7 @@ static int run_command(DmaHeapReply *reply, char *command[]) {
                 return EXIT_CANNOT_RUN;
         }
 
-        (void) fflush(NULL);
-        (void) execvp(command[0], command);
-        r = errno;
-        (void) fprintf(stderr, "dmaheapctl: cannot run %s: %s\n", command[0], strerror(r));
-        return r == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
+        return exec_command("dmaheapctl", command);
 }
 
 static void print_buffers(const Options *o, const DmaHeapReply *reply) {
@@ -142,7 +134,7 @@ static int parse_option(Options *o, DmaHeapRequest *request, int option) {
                 request->count = (unsigned) n;
                 return 1;
         default:
-                return parse_common_option(o, option, "allocate");
+                return parse_common_option(o, option);
         }
 }
 

@@ -3,9 +3,10 @@
 #include <pwd.h>
 #include <time.h>
 
-#include "dmaheapctl.h"
+#include "ask.h"
 #include "format.h"
 #include "table.h"
+#include "verbs.h"
 
 enum {
         OPTION_UNIT = OPTION_VERB,
@@ -82,16 +83,12 @@ static int parse_arguments(Options *o, int argc, char *argv[], const char **ret_
                         }
                         break;
                 default:
-                        r = parse_common_option(o, option, "buffers");
+                        r = parse_common_option(o, option);
                         if (r <= 0)
                                 return r;
                 }
 
-        if (optind < argc) {
-                (void) usage_error("'buffers' takes no arguments, and was given '%s'", argv[optind]);
-                return -1;
-        }
-        return 1;
+        return parse_no_arguments(o, argc, argv);
 }
 
 int verb_buffers(Options *o, int argc, char *argv[]) {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 
-#include "dmaheapctl.h"
+#include "ask.h"
+#include "clients.h"
 #include "format.h"
 #include "table.h"
-#include "views.h"
+#include "verbs.h"
 
 static int compare_clients(const void *a, const void *b) {
         const DmaHeapClient *x = *(const DmaHeapClient *const *) a, *y = *(const DmaHeapClient *const *) b;
@@ -52,5 +53,5 @@ static void print_all_clients(const Options *o, const DmaHeapReply *reply) {
 }
 
 int verb_clients(Options *o, int argc, char *argv[]) {
-        return ask_and_print(o, "clients", argc, argv, dmaheap_list_clients, print_all_clients);
+        return ask_and_print(o, argc, argv, dmaheap_list_clients, print_all_clients);
 }

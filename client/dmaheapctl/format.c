@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "format.h"
+#include "shared/amount.h"
 
 #define USEC_PER_MSEC UINT64_C(1000)
 #define USEC_PER_SEC UINT64_C(1000000)
@@ -94,9 +95,8 @@ int parse_usec(const char *s, uint64_t *ret) {
 }
 
 const char *format_size(uint64_t size, bool plain, char buffer[static FORMAT_MAX]) {
-        static const char units[] = "BKMGTPE";
-        uint64_t whole = size, rest = 0;
-        size_t u = 0;
+        uint64_t tenths;
+        char unit;
 
         if (size == UINT64_MAX)
                 return strcpy(buffer, "-");
@@ -105,14 +105,11 @@ const char *format_size(uint64_t size, bool plain, char buffer[static FORMAT_MAX
                 return buffer;
         }
 
-        for (; whole >= 1024; u++) {
-                rest = whole % 1024;
-                whole /= 1024;
-        }
-        if (u == 0 || rest * 10 / 1024 == 0)
-                (void) snprintf(buffer, FORMAT_MAX, "%" PRIu64 "%c", whole, units[u]);
+        unit = amount_scale(&size, &tenths);
+        if (tenths == 0)
+                (void) snprintf(buffer, FORMAT_MAX, "%" PRIu64 "%c", size, unit);
         else
-                (void) snprintf(buffer, FORMAT_MAX, "%" PRIu64 ".%" PRIu64 "%c", whole, rest * 10 / 1024, units[u]);
+                (void) snprintf(buffer, FORMAT_MAX, "%" PRIu64 ".%" PRIu64 "%c", size, tenths, unit);
         return buffer;
 }
 

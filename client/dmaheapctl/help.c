@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
+#include "dmaheap.h"
 #include "help.h"
 
 #define COMMON_HELP                                                                                        \

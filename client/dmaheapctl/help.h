@@ -2,7 +2,7 @@
 /* The verbs and what --help says about them, in one table so that none is forgotten. */
 #pragma once
 
-#include "dmaheapctl.h"
+#include "verbs.h"
 
 typedef struct Verb {
         const char *name;

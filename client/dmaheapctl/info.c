@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 
-#include "dmaheapctl.h"
+#include "ask.h"
+#include "verbs.h"
 
 static void print_info(const Options *o, const DmaHeapReply *reply) {
         const DmaHeapDaemonInfo *info = dmaheap_reply_daemon_info(reply);
@@ -10,5 +11,5 @@ static void print_info(const Options *o, const DmaHeapReply *reply) {
 }
 
 int verb_info(Options *o, int argc, char *argv[]) {
-        return ask_and_print(o, "info", argc, argv, dmaheap_get_daemon_info, print_info);
+        return ask_and_print(o, argc, argv, dmaheap_get_daemon_info, print_info);
 }

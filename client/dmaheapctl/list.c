@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 
-#include "dmaheapctl.h"
+#include "ask.h"
 #include "format.h"
+#include "list.h"
 #include "table.h"
-#include "views.h"
+#include "verbs.h"
 
 const char *state_name(DmaHeapState state) {
         switch (state) {
@@ -76,5 +77,5 @@ void print_heaps(const Options *o, const DmaHeapReply *reply) {
 }
 
 int verb_list(Options *o, int argc, char *argv[]) {
-        return ask_and_print(o, "list", argc, argv, dmaheap_list_heaps, print_heaps);
+        return ask_and_print(o, argc, argv, dmaheap_list_heaps, print_heaps);
 }

@@ -4,9 +4,10 @@
 #include <stdarg.h>
 #include <time.h>
 
-#include "dmaheapctl.h"
+#include "ask.h"
 #include "format.h"
-#include "views.h"
+#include "list.h"
+#include "verbs.h"
 
 typedef struct Monitor {
         const Options *options;
@@ -120,7 +121,7 @@ int verb_monitor(Options *o, int argc, char *argv[]) {
         Monitor m = { .options = o, .status = -1 };
         int r;
 
-        r = parse_no_arguments(o, "monitor", argc, argv);
+        r = parse_common_options(o, argc, argv);
         if (r <= 0)
                 return r < 0 ? EXIT_USAGE : EXIT_OK;
 

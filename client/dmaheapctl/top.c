@@ -7,9 +7,12 @@
 #include <termios.h>
 #include <time.h>
 
-#include "dmaheapctl.h"
+#include "ask.h"
+#include "clients.h"
 #include "format.h"
-#include "views.h"
+#include "list.h"
+#include "usage.h"
+#include "verbs.h"
 
 /* Without a cursor; and a line that is too long for the terminal ends at its edge. */
 #define ALTERNATE_SCREEN "\033[?1049h\033[?25l\033[?7l"
@@ -197,16 +200,12 @@ static int parse_arguments(Top *t, Options *o, int argc, char *argv[]) {
                         }
                         break;
                 default:
-                        r = parse_common_option(o, option, "top");
+                        r = parse_common_option(o, option);
                         if (r <= 0)
                                 return r;
                 }
 
-        if (optind < argc) {
-                (void) usage_error("'top' takes no arguments, and was given '%s'", argv[optind]);
-                return -1;
-        }
-        return 1;
+        return parse_no_arguments(o, argc, argv);
 }
 
 int verb_top(Options *o, int argc, char *argv[]) {

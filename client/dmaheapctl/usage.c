@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 
-#include "dmaheapctl.h"
+#include "ask.h"
 #include "format.h"
 #include "table.h"
-#include "views.h"
+#include "usage.h"
+#include "verbs.h"
 
 static void add_usage(Table *t, const Options *o, const char *what, const DmaHeapUsage *u) {
         char buffer[FORMAT_MAX];
@@ -44,5 +45,5 @@ void print_usage(const Options *o, const DmaHeapReply *reply) {
 }
 
 int verb_usage(Options *o, int argc, char *argv[]) {
-        return ask_and_print(o, "usage", argc, argv, dmaheap_get_usage, print_usage);
+        return ask_and_print(o, argc, argv, dmaheap_get_usage, print_usage);
 }

@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Questions to the daemon.
+ *
+ * Invariant: no connection and no reply outlives the question it was made for, so that fork() and exec() of the program, which
+ * this library cannot see, leave nothing behind.
+ */
 
-#include "preload.h"
+#include "daemon.h"
+#include "shared/cleanup.h"
 
 static bool verbose(void) {
         const char *v = secure_getenv("DMAHEAP_RUN_VERBOSE");
@@ -52,12 +59,12 @@ int daemon_has_heap(const char *name) {
         return r < 0 ? r : found;
 }
 
-/* What the kernel's ioctl would say. It knows no quotas and no daemons: what is not the caller's fault is a lack of memory,
- * unless nobody was there to ask. */
+/* Translates an errno of dmaheap_allocate() to one of DMA_HEAP_IOCTL_ALLOC. The ioctl has no quotas and no daemon: every refusal
+ * for lack of something becomes -ENOMEM, and a daemon that cannot be reached -EIO. */
 static int kernel_errno(int r, const DmaHeapError *error) {
         switch (r) {
         case -EINVAL:
-                /* More than the heap has is no fault of the caller's. */
+                /* The kernel's heaps answer -ENOMEM when the size is more than they have. */
                 return streq_ptr(dmaheap_error_detail(error), "size") ? -ENOMEM : -EINVAL;
         case -EDQUOT:
         case -ENOMEM:

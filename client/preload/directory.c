@@ -1,14 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* Listing /dev/dma_heap: shows the heaps that the daemon serves, those among them that a module would provide. */
+/*
+ * Reading the directory /dev/dma_heap: its entries are the heaps that the daemon serves, those too whose module is not loaded.
+ *
+ * Invariant: a DIR of this library's is in the table directories from opendir() until closedir(); every other DIR is the C
+ * library's, and is passed on to it.
+ */
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 
-#include "preload.h"
+#include "daemon.h"
+#include "node.h"
+#include "path.h"
+#include "real.h"
+#include "shared/cleanup.h"
 
-/* As many directories of heaps can be read at once; the table is there to tell our DIR from the C library's without taking
- * a lock, which a child of fork() might find taken for ever. */
+/* How many directories of heaps a process can read at once. The table tells this library's DIR from the C library's. It has
+ * no lock, since a child of fork() could find a lock taken by a thread that does not exist there. */
 #define DIRECTORIES_MAX 64
 
 typedef struct Directory {
@@ -54,24 +62,7 @@ static void directory_unregister(Directory *d) {
         }
 }
 
-bool directory_is(int fd) {
-        struct stat st, real;
-        char name[HEAP_NAME_MAX + 1];
-        int saved_errno = errno;
-        bool is;
-
-        if (fd < 0)
-                return false;
-        if (node_is(fd, name))
-                return !*name;
-
-        is = REAL(fstat)(fd, &st) >= 0 && S_ISDIR(st.st_mode) && REAL(stat)(HEAP_DIRECTORY, &real) >= 0 &&
-             st.st_dev == real.st_dev && st.st_ino == real.st_ino;
-        errno = saved_errno;
-        return is;
-}
-
-/* Takes over the fd, and the reply, only if it succeeds. */
+/* Owns the fd and the reply only if it succeeds. On failure it returns NULL with errno set. */
 static Directory *directory_new(int fd, DmaHeapReply *reply) {
         Directory *d;
 
@@ -118,7 +109,7 @@ DIR *fdopendir(int fd) {
         DmaHeapReply *reply = NULL;
         Directory *d;
 
-        if (!directory_is(fd) || daemon_list(&reply) < 0)
+        if (!node_is_directory(fd) || daemon_list(&reply) < 0)
                 return REAL(fdopendir)(fd);
 
         d = directory_new(fd, reply);
@@ -146,7 +137,7 @@ int dirfd(DIR *dir) {
         return d ? d->fd : REAL(dirfd)(dir);
 }
 
-/* The name of the next entry, or NULL at the end. */
+/* Returns the name of the next entry, and its d_type; NULL at the end. */
 static const char *directory_next(Directory *d, unsigned char *ret_type) {
         const DmaHeapInfo *const *heaps;
         size_t n;
@@ -177,7 +168,7 @@ static const char *directory_next(Directory *d, unsigned char *ret_type) {
                 if (!next)                                                      \
                         return NULL;                                            \
                 d->member = (type) {                                            \
-                        .d_ino = d->position, /* 0 would mean a deleted entry */ \
+                        .d_ino = d->position, /* 0 means a deleted entry */ \
                         .d_off = (__typeof__(d->member.d_off)) d->position,     \
                         .d_reclen = sizeof(type),                               \
                         .d_type = kind,                                         \
@@ -213,7 +204,7 @@ void seekdir(DIR *dir, long position) {
                 REAL(seekdir)(dir, position);
 }
 
-/* The C library's scandir() does not come through the functions above. */
+/* The C library's scandir() calls its own opendir() and readdir(), not the ones above. */
 #define DEFINE_SCANDIR(name, read_function, type)                               \
         int name(const char *path, type ***ret, int (*filter)(const type *),    \
                  int (*compare)(const type **, const type **)) {                \

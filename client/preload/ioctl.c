@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * ioctl(2): DMA_HEAP_IOCTL_ALLOC on a node allocates from the daemon.
+ *
+ * Invariant: the caller's structure changes only if the allocation succeeded, as with the kernel.
+ */
 
 #include <fcntl.h>
 #include <linux/dma-heap.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
 
-#include "preload.h"
+#include "daemon.h"
+#include "node.h"
+#include "real.h"
+#include "shared/cleanup.h"
 
-/* The checks are the kernel's, in its order. */
+/* Checks the arguments as dma_heap_ioctl_allocate() of the kernel does, in its order. Returns 0 or a negative errno. */
 static int allocate(const char *heap, struct dma_heap_allocation_data *data) {
         int fd;
 
@@ -41,7 +49,7 @@ int ioctl(int fd, unsigned long request, ...) {
         argument = va_arg(ap, void *);
         va_end(ap);
 
-        /* Some programs pass the number as an int, which arrives here sign-extended. */
+        /* A program that passes the number as an int has it sign-extended: compare the lower 32 bits. */
         if ((uint32_t) request != (uint32_t) DMA_HEAP_IOCTL_ALLOC || !node_is(fd, name) || !*name)
                 return REAL(ioctl)(fd, request, argument);
 

@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* The memfds that stand for opened heaps. All of their seals are set, so that nobody makes one into another. */
+/*
+ * Nodes: the memfds that stand for opened heaps.
+ *
+ * Invariant: a node never changes. All its seals are set, so that no process that it was passed to can make it stand for
+ * another heap.
+ */
 
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "preload.h"
+#include "node.h"
+#include "real.h"
+#include "shared/cleanup.h"
 
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
@@ -41,11 +48,28 @@ bool node_is(int fd, char name[static HEAP_NAME_MAX + 1]) {
         Content content;
         bool is;
 
-        /* Anything but a memfd ends here. */
+        /* F_GET_SEALS fails for anything but memfds and files of tmpfs or hugetlbfs. */
         is = seals >= 0 && (seals & SEALS) == SEALS && pread(fd, &content, sizeof(content), 0) == sizeof(content) &&
              memcmp(content.magic, magic, sizeof(magic)) == 0 && content.name[HEAP_NAME_MAX] == '\0';
         if (is)
                 memcpy(name, content.name, sizeof(content.name));
+        errno = saved_errno;
+        return is;
+}
+
+bool node_is_directory(int fd) {
+        struct stat st, real;
+        char name[HEAP_NAME_MAX + 1];
+        int saved_errno = errno;
+        bool is;
+
+        if (fd < 0)
+                return false;
+        if (node_is(fd, name))
+                return !*name;
+
+        is = REAL(fstat)(fd, &st) >= 0 && S_ISDIR(st.st_mode) && REAL(stat)(HEAP_DIRECTORY, &real) >= 0 &&
+             st.st_dev == real.st_dev && st.st_ino == real.st_ino;
         errno = saved_errno;
         return is;
 }

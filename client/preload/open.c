@@ -1,18 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* open(2) in all its forms. */
+/*
+ * open(2) and openat(2), with the names that large files and _FORTIFY_SOURCE give them.
+ *
+ * Invariant: a path of PATH_HEAP reaches the real function only if the daemon cannot be asked, or for O_PATH.
+ */
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 
-#include "preload.h"
+#include "daemon.h"
+#include "node.h"
+#include "path.h"
+#include "real.h"
 
-/* What programs built with _FORTIFY_SOURCE call; the headers declare them to nobody else. */
+/* Programs built with _FORTIFY_SOURCE call these. The C library's headers declare them only with that macro. */
 int __open_2(const char *path, int flags);
 int __open64_2(const char *path, int flags);
 int __openat_2(int dir_fd, const char *path, int flags);
 int __openat64_2(int dir_fd, const char *path, int flags);
 
-/* Returns true if the open is served here: *ret is its result, and errno is set if that is negative. */
+/* Opens a heap of the daemon's. Returns true if that decides the open: *ret is its result, with errno set if it is -1. */
 static bool open_heap(int dir_fd, const char *path, int flags, int *ret) {
         char name[HEAP_NAME_MAX + 1];
         int r;
@@ -40,7 +48,8 @@ static bool open_heap(int dir_fd, const char *path, int flags, int *ret) {
         return true;
 }
 
-/* The directory is opened for real if there is one; the kernel's core may not be loaded yet. */
+/* Gives the result of opening a path that is not a heap. fd: the result of the real open. /dev/dma_heap does not exist before
+ * the kernel's heap core is loaded; a node then takes its place. */
 static int open_directory(int dir_fd, const char *path, int flags, int fd) {
         char name[HEAP_NAME_MAX + 1];
         DmaHeapReply *reply = NULL;
@@ -74,7 +83,7 @@ static mode_t mode_argument(int flags, va_list ap) {
                 mode_;                                                          \
         })
 
-/* What an open returns: real is the call of the real function, made only if the path is none of ours. */
+/* The result of an open. real: the call of the real function, evaluated only if open_heap() does not decide. */
 #define SERVE(dir_fd, path, flags, real)                                        \
         __extension__({                                                         \
                 int serve_fd_;                                                  \

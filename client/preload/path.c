@@ -1,10 +1,18 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Which paths this library serves: absolute ones below /dev/dma_heap, and those relative to an fd of that directory.
+ *
+ * Invariant: looks at the text of the path and at dir_fd only. The path itself is never followed, so that it is cheap enough to
+ * run before every open and stat, and cannot block.
+ */
 
 #include <fcntl.h>
 
-#include "preload.h"
+#include <string.h>
 
-/* The next component of a path, skipping "/" and "."; its length, or 0 at the end. */
+#include "path.h"
+
+/* Moves *p to the next component of a path that is not ".". Returns its length, or 0 at the end. */
 static size_t next_component(const char **p) {
         size_t n;
 
@@ -26,7 +34,7 @@ static bool skip_component(const char **p, const char *expected) {
         return true;
 }
 
-/* The rest of a path below the directory of heaps. */
+/* Classifies the rest of a path that leads to the directory of heaps. */
 static PathKind classify_rest(const char *p, char name[static HEAP_NAME_MAX + 1]) {
         size_t n = next_component(&p);
 
@@ -45,7 +53,7 @@ PathKind path_classify(int dir_fd, const char *path, char name[static HEAP_NAME_
                 return PATH_OTHER;
 
         if (*path != '/') {
-                if (!*path || dir_fd == AT_FDCWD || !directory_is(dir_fd))
+                if (!*path || dir_fd == AT_FDCWD || !node_is_directory(dir_fd))
                         return PATH_OTHER;
                 return classify_rest(path, name);
         }

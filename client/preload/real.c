@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * The C library's own functions.
+ *
+ * Invariant: a cache is either NULL or the function; every thread that looks it up stores the same value.
+ */
 
 #include <dlfcn.h>
 
-#include "preload.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "real.h"
 
 void *real_function(void **cache, const char *name) {
         void *f = __atomic_load_n(cache, __ATOMIC_RELAXED);
 
-        /* Every thread that comes here at once finds the same. */
         if (!f) {
                 f = dlsym(RTLD_NEXT, name);
                 if (!f) {

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* dmaheap-run: runs a program with libdmaheap-preload.so. */
+/*
+ * dmaheap-run: runs a command with libdmaheap-preload.so in its LD_PRELOAD.
+ *
+ * Invariant: the command is never run without the library, since it would then open /dev/dma_heap itself.
+ */
 
 #include <getopt.h>
 #include <stdbool.h>
 
 #include "shared/cleanup.h"
+#include "shared/exec.h"
 
 enum {
         EXIT_USAGE = 2,
-        EXIT_CANNOT_RUN = 126,
-        EXIT_NOT_FOUND = 127,
 };
 
 static void print_help(void) {
@@ -37,7 +40,7 @@ static int usage_error(void) {
         return EXIT_USAGE;
 }
 
-/* Before what is preloaded already, which is to go on working. */
+/* Puts the library before those that LD_PRELOAD names already; they are loaded, too. */
 static int set_preload(void) {
         const char *old = getenv("LD_PRELOAD");
         CLEANUP_FREE char *value = NULL;
@@ -92,8 +95,5 @@ int main(int argc, char *argv[]) {
                 return EXIT_CANNOT_RUN;
         }
 
-        (void) execvp(argv[optind], argv + optind);
-        error = errno;
-        (void) fprintf(stderr, "dmaheap-run: cannot run %s: %s\n", argv[optind], strerror(error));
-        return error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
+        return exec_command("dmaheap-run", argv + optind);
 }

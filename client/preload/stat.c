@@ -1,17 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* stat(2) and access(2) in all their forms: a heap that the daemon serves looks like the device node it stands for, and one
- * that may be read and written. */
+/*
+ * stat(2) and access(2) in all their forms: a heap that the daemon serves looks like a character device with mode 0666.
+ *
+ * Invariant: a heap that open() would open here has that mode in every form of stat and access; one that it would not open does
+ * not exist in any.
+ */
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-#include "preload.h"
+#include "daemon.h"
+#include "node.h"
+#include "path.h"
+#include "real.h"
+#include "shared/cleanup.h"
 
 #define HEAP_MODE (S_IFCHR | 0666)
 #define DIRECTORY_MODE (S_IFDIR | 0755)
 
-/* What programs built against a glibc older than 2.33 call. */
+/* Programs built with a glibc older than 2.33 call these. Its headers no longer declare them. */
 int __xstat(int version, const char *path, struct stat *st);
 int __xstat64(int version, const char *path, struct stat64 *st);
 int __lxstat(int version, const char *path, struct stat *st);
@@ -21,8 +29,8 @@ int __fxstat64(int version, int fd, struct stat64 *st);
 int __fxstatat(int version, int dir_fd, const char *path, struct stat *st, int flags);
 int __fxstatat64(int version, int dir_fd, const char *path, struct stat64 *st, int flags);
 
-/* The type and mode that a path, or an fd if the path is empty, shows; 0 if it is none of ours, a negative errno if it
- * is ours and not there. */
+/* Returns the type and mode to show for a path; 0 if the real function decides; -ENOENT for a heap that the daemon does not
+ * have. Leaves errno alone. */
 static int mode_of_path(int dir_fd, const char *path) {
         char name[HEAP_NAME_MAX + 1];
         DmaHeapReply *reply = NULL;
@@ -45,13 +53,15 @@ static int mode_of_path(int dir_fd, const char *path) {
         }
 }
 
+/* Returns the type and mode to show for an fd; 0 if it is not a node. */
 static int mode_of_fd(int fd) {
         char name[HEAP_NAME_MAX + 1];
 
         return node_is(fd, name) ? (*name ? HEAP_MODE : DIRECTORY_MODE) : 0;
 }
 
-/* After the real function returned r: what the caller gets. The node that is there shows itself, but for its mode. */
+/* The result of a stat function, after the real one returned r and filled *st. mode: of mode_of_path() or mode_of_fd(). A real
+ * device node keeps all but its mode; otherwise *st is made up. */
 #define FINISH(r, st, mode)                                                     \
         __extension__({                                                         \
                 int finish_mode_ = (mode);                                      \
@@ -151,7 +161,7 @@ int statx(int dir_fd, const char *path, int flags, unsigned mask, struct statx *
         return r;
 }
 
-/* Returns true if the question is answered here, with *ret. */
+/* Returns true if the path is one that this library serves: *ret is the result, with errno set if it is -1. */
 static bool check_access(int dir_fd, const char *path, int how, int *ret) {
         int mode = mode_of_path(dir_fd, path), error = 0;
 
