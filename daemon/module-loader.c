@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The daemon's side of loading modules: jobs, who waits for them, and the children that do them. A child leaves its result
- * in a memfd, which is read when the child has exited; a child that dies without one has failed. */
+/* The daemon's side of loading modules: jobs, the loads that wait for each, and the children that do them. A child leaves its
+ * result in a memfd. The invariants: each load is reported once, whatever becomes of the child, or not at all once it was
+ * cancelled; and no two children load the same module at the same time. */
 
-#include <signal.h>
 #include <stdio.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
+#include <sys/epoll.h>
 
+#include "child.h"
 #include "fd-util.h"
 #include "list.h"
 #include "log.h"
-#include "module-kmod.h"
+#include "module-loader.h"
 
 /* The most children at a time: a client may ask for one name after another, and each costs a child. */
 #define CHILDREN_MAX 8U
@@ -24,9 +24,9 @@ struct Job {
         char *heap;
         char *module; /* expected, or NULL */
         ModuleLoad *waiters;
-        pid_t pid; /* 0 until started, -1 when it could not be */
-        int output_fd;
-        sd_event_source *source; /* the child's end */
+        bool started; /* it has a child, or could not get one */
+        Child *child;
+        sd_event_source *source; /* the child's end, or the report that there is no child */
 };
 
 struct ModuleLoad {
@@ -52,7 +52,7 @@ static Job *job_free(Job *job) {
                 free(LIST_TAKE_FIRST(job->waiters));
 
         sd_event_source_disable_unref(job->source);
-        safe_close(job->output_fd);
+        child_free(job->child);
         free(job->heap);
         free(job->module);
         free(job);
@@ -76,13 +76,8 @@ ModuleLoader *module_loader_free(ModuleLoader *loader) {
         if (!loader)
                 return NULL;
 
-        while (loader->jobs) {
-                Job *job = LIST_TAKE_FIRST(loader->jobs);
-
-                if (job->pid > 0)
-                        (void) kill(job->pid, SIGKILL);
-                job_free(job);
-        }
+        while (loader->jobs)
+                job_free(LIST_TAKE_FIRST(loader->jobs));
 
         sd_event_unref(loader->event);
         free(loader);
@@ -93,57 +88,36 @@ bool module_loader_busy(const ModuleLoader *loader) {
         return loader->jobs != NULL;
 }
 
-static void write_result(int fd, const void *data, size_t size) {
-        while (size > 0) {
-                ssize_t n = write(fd, data, size);
+/* The children's functions. */
 
-                if (n <= 0)
-                        return; /* the parent sees a result that is too short */
-                data = (const uint8_t *) data + n;
-                size -= n;
-        }
-}
-
-/* In the child: nothing of the daemon's but the result's file and the log may stay open, since a client whose connection a
- * child held would not learn that the daemon closed it. */
-__attribute__((noreturn)) static void run_child(const Job *job) {
-        sigset_t none;
-        int fd = dup2(job->output_fd, STDERR_FILENO + 1);
-
-        if (fd < 0 || close_range(fd + 1, ~0U, 0) < 0)
-                _exit(EXIT_FAILURE);
-
-        (void) sigemptyset(&none);
-        (void) sigprocmask(SIG_SETMASK, &none, NULL);
-
-        if (job->heap) {
-                ModuleResult result;
-
-                module_load_now(job->heap, &result);
-                write_result(fd, &result, sizeof(result));
-        } else {
-                ModuleDeclaration *declarations = calloc(MODULE_DECLARATIONS_MAX, sizeof(ModuleDeclaration));
-
-                if (declarations)
-                        write_result(fd, declarations, module_scan_now(declarations) * sizeof(ModuleDeclaration));
-        }
-
-        _exit(EXIT_SUCCESS);
-}
-
-static void loader_start_jobs(ModuleLoader *loader);
-
-static void job_report_load(Job *job) {
+static int load_in_child(int result_fd, void *userdata) {
+        const Job *job = userdata;
         ModuleResult result;
 
-        if (job->output_fd < 0 || pread(job->output_fd, &result, sizeof(result), 0) != sizeof(result)) {
+        module_load_now(job->heap, &result);
+        return pwrite_all(result_fd, &result, sizeof(result), 0);
+}
+
+static int scan_in_child(int result_fd, void *userdata _unused_) {
+        ModuleDeclaration *declarations = calloc(MODULE_DECLARATIONS_MAX, sizeof(ModuleDeclaration));
+        if (!declarations)
+                return -ENOMEM;
+
+        return pwrite_all(result_fd, declarations, module_scan_now(declarations) * sizeof(ModuleDeclaration), 0);
+}
+
+/* result_fd: -EBADF if the child has left nothing. */
+static void job_report_load(Job *job, int result_fd) {
+        ModuleResult result;
+
+        if (result_fd < 0 || pread_all(result_fd, &result, sizeof(result), 0) < 0) {
                 result = (ModuleResult) { .outcome = MODULE_FAILED };
                 (void) snprintf(result.reason, sizeof(result.reason), "the process that was to load the module ended early");
                 if (job->module)
                         (void) snprintf(result.module, sizeof(result.module), "%s", job->module);
         }
 
-        /* A waiter's callback may cancel other waiters: take one at a time. */
+        /* A callback may cancel other loads of this job: take one at a time. */
         while (job->waiters) {
                 _cleanup_free_ ModuleLoad *load = LIST_TAKE_FIRST(job->waiters);
 
@@ -152,35 +126,39 @@ static void job_report_load(Job *job) {
         }
 }
 
-static void job_report_scan(Job *job) {
-        size_t room = MODULE_DECLARATIONS_MAX * sizeof(ModuleDeclaration);
-        _cleanup_free_ ModuleDeclaration *declarations = malloc(room);
-        ssize_t n = -1;
-
-        if (declarations && job->output_fd >= 0)
-                n = pread(job->output_fd, declarations, room, 0);
+static void job_report_scan(Job *job, int result_fd) {
+        ModuleDeclaration declarations[MODULE_DECLARATIONS_MAX];
+        ssize_t n = result_fd < 0 ? 0 : pread(result_fd, declarations, sizeof(declarations), 0);
 
         job->loader->on_scanned(declarations, n > 0 ? n / sizeof(ModuleDeclaration) : 0, job->loader->userdata);
 }
 
-/* Ends a job, with whatever its child left behind. */
+static void loader_start_jobs(ModuleLoader *loader);
+
+/* Ends a job, with whatever its child has left, or without a child. */
 static void job_finish(Job *job) {
         ModuleLoader *loader = job->loader;
+        _cleanup_close_ int result_fd = -EBADF;
+
+        job->source = sd_event_source_disable_unref(job->source); /* before the pidfd is closed */
+        if (job->child) {
+                int r = child_finish(TAKE_PTR(job->child), &result_fd);
+                if (r < 0)
+                        (void) log_debug_errno(r, "A process for the kernel modules ended without a result: %m");
+                loader->n_children--;
+        }
 
         LIST_REMOVE(loader->jobs, job);
         if (job->heap)
-                job_report_load(job);
+                job_report_load(job, result_fd);
         else
-                job_report_scan(job);
+                job_report_scan(job, result_fd);
         job_free(job);
         loader_start_jobs(loader);
 }
 
-static int on_child(sd_event_source *source _unused_, const siginfo_t *si _unused_, void *userdata) {
-        Job *job = userdata;
-
-        job->loader->n_children--;
-        job_finish(job);
+static int on_child(sd_event_source *source _unused_, int fd _unused_, uint32_t revents _unused_, void *userdata) {
+        job_finish(userdata);
         return 0;
 }
 
@@ -190,30 +168,31 @@ static int on_not_started(sd_event_source *source _unused_, void *userdata) {
 }
 
 static int job_start(Job *job) {
-        job->output_fd = memfd_create("module-loader", MFD_CLOEXEC);
-        if (job->output_fd < 0)
-                return -errno;
+        _cleanup_(child_freep) Child *child = NULL;
+        int r;
 
-        pid_t pid = fork();
-        if (pid < 0)
-                return -errno;
-        if (pid == 0)
-                run_child(job);
-
-        int r = sd_event_add_child(job->loader->event, &job->source, pid, WEXITED, on_child, job);
-        if (r < 0) {
-                (void) kill(pid, SIGKILL);
-                (void) waitpid(pid, NULL, 0);
+        r = child_start(
+                        &(ChildParameters) {
+                                .name = job->heap ? "module-load" : "module-scan",
+                                .run = job->heap ? load_in_child : scan_in_child,
+                                .userdata = job,
+                                .result_size_max = job->heap ? sizeof(ModuleResult) : MODULE_DECLARATIONS_MAX * sizeof(ModuleDeclaration),
+                        },
+                        &child);
+        if (r < 0)
                 return r;
-        }
+
+        r = sd_event_add_io(job->loader->event, &job->source, child_pidfd(child), EPOLLIN, on_child, job);
+        if (r < 0)
+                return r;
 
         (void) sd_event_source_set_description(job->source, job->heap ? "module-load" : "module-scan");
-        job->pid = pid;
+        job->child = TAKE_PTR(child);
         job->loader->n_children++;
         return 0;
 }
 
-/* A module that another job is loading is waited for, rather than raced. */
+/* Loads of one module are done one after the other: two at a time would race in the kernel. */
 static bool job_must_wait(const Job *job) {
         for (const Job *other = job->loader->jobs; other != job; other = other->next)
                 if (job->module && streq_ptr(job->module, other->module))
@@ -222,18 +201,16 @@ static bool job_must_wait(const Job *job) {
 }
 
 static void loader_start_jobs(ModuleLoader *loader) {
-        for (Job *job = loader->jobs, *next; job && loader->n_children < CHILDREN_MAX; job = next) {
-                next = job->next;
-
-                if (job->pid != 0 || job_must_wait(job))
+        for (Job *job = loader->jobs; job && loader->n_children < CHILDREN_MAX; job = job->next) {
+                if (job->started || job_must_wait(job))
                         continue;
 
+                job->started = true;
                 int r = job_start(job);
                 if (r < 0) {
                         (void) log_error_errno(r, "Cannot start a process for the kernel modules: %m");
 
-                        /* From the event loop, since whoever asks for a load does not expect the answer before its call returns. */
-                        job->pid = -1;
+                        /* From the event loop: module_loader_load() must return before its load is reported. */
                         (void) sd_event_add_defer(loader->event, &job->source, on_not_started, job);
                 }
         }
@@ -245,7 +222,6 @@ static int add_job(ModuleLoader *loader, const char *heap, const char *module, J
                 return -ENOMEM;
 
         job->loader = loader;
-        job->output_fd = -EBADF;
         if (heap) {
                 job->heap = strdup(heap);
                 if (!job->heap)
