@@ -22,34 +22,26 @@ struct CensusRounds {
         census_end_t on_end;
         void *userdata;
         Rounds *rounds;
-        CensusRun *run;
+        Child *run; /* NULL: none is under way */
         uint64_t sequence;
         sd_event_source *source;
         sd_event_source *timer;
         bool last_try; /* of this round */
 };
 
-/* Collects the run, waiting for its end if need be. */
-static int run_finish(CensusRounds *rounds, CensusResult **ret) {
+/* Stops watching the run, which becomes the caller's. */
+static Child *run_take(CensusRounds *rounds) {
         rounds->source = sd_event_source_disable_unref(rounds->source);
         rounds->timer = sd_event_source_disable_unref(rounds->timer);
 
-        return census_finish(TAKE_PTR(rounds->run), ret);
-}
-
-static void run_abandon(CensusRounds *rounds) {
-        _cleanup_(census_result_freep) CensusResult *result = NULL;
-
-        census_run_kill(rounds->run);
-        (void) run_finish(rounds, &result);
+        return TAKE_PTR(rounds->run);
 }
 
 CensusRounds *census_rounds_free(CensusRounds *rounds) {
         if (!rounds)
                 return NULL;
 
-        if (rounds->run)
-                run_abandon(rounds);
+        child_free(run_take(rounds));
         rounds_free(rounds->rounds);
         sd_event_unref(rounds->event);
         free(rounds);
@@ -62,7 +54,7 @@ static int on_timeout(sd_event_source *source _unused_, uint64_t usec _unused_, 
         CensusRounds *rounds = userdata;
 
         rounds->last_try = true; /* those who wait have waited enough */
-        census_run_kill(rounds->run);
+        child_kill(rounds->run);
         return 0;
 }
 
@@ -75,11 +67,11 @@ static int run_begin(CensusRounds *rounds) {
         if (r < 0)
                 return log_warning_errno(r, "Cannot begin a census of the buffers: %m");
 
-        r = sd_event_add_io(rounds->event, &rounds->source, census_run_fd(rounds->run), EPOLLIN, on_run_over, rounds);
+        r = sd_event_add_io(rounds->event, &rounds->source, child_pidfd(rounds->run), EPOLLIN, on_run_over, rounds);
         if (r >= 0)
                 r = sd_event_add_time_relative(rounds->event, &rounds->timer, CLOCK_MONOTONIC, CENSUS_TIMEOUT_USEC, 0, on_timeout, rounds);
         if (r < 0)
-                run_abandon(rounds);
+                child_free(run_take(rounds));
         return r;
 }
 
@@ -87,7 +79,7 @@ static int on_run_over(sd_event_source *source _unused_, int fd _unused_, uint32
         CensusRounds *rounds = userdata;
         _cleanup_(census_result_freep) CensusResult *result = NULL;
 
-        int r = run_finish(rounds, &result);
+        int r = census_finish(run_take(rounds), &result);
         if (r < 0 && !rounds->last_try) {
                 (void) log_warning_errno(r, "A census of the buffers failed, and is taken again: %m");
                 rounds->last_try = true;

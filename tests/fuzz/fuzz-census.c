@@ -2,7 +2,7 @@
 
 /* The text of bufinfo, of any contents. */
 
-#include "census.h"
+#include "census-bufinfo.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -30,7 +30,7 @@ RESERVED = {
     r'#include <libudev\.h>': ['device-monitor.c'],
     r'#include <libeconf': ['config-file.c'],
     r'#include <bpf/bpf_helpers\.h>': ['dmabuf-iter.bpf.c'],
-    r'#include <bpf/(?!bpf_helpers)': ['census.c'],
+    r'#include <bpf/(?!bpf_helpers)': ['census-bpf.c'],
     r'\bDMA_HEAP_IOCTL_ALLOC\b': ['worker.c'],
 }
 

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "census-result.h"
+#include "census-bufinfo.h"
 #include "fd-util.h"
 #include "macro.h"
 #include "unit.h"
