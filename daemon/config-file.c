@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* libeconf reads the files, but is trusting: a line of junk becomes a key or a part of the value before it, and of two equal
- * keys the first wins. So the text is read once and every line judged here; libeconf then gets, through a memfd, the lines
- * that passed, and blank ones in the place of the others, and takes comments and quotes off the values. */
+/* The parser of one configuration file. It judges each line by itself: a line becomes an assignment, or means nothing
+ * (blank, comment), or is reported. No line is dropped without a report, and none changes the meaning of another, except
+ * that a line which should have begun a section takes the lines of that section with it. */
 
 #include <fcntl.h>
-#include <libeconf.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "config-file.h"
@@ -20,121 +17,152 @@
 static const char blanks[] = " \t";
 static const char key_characters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-static void econf_filep(econf_file **file) {
-        if (*file)
-                econf_freeFile(*file);
+typedef struct Parser {
+        ConfigReporter *reporter;
+        ConfigFile *file;
+        char *section;     /* what the line belongs to; borrowed from the line that began it. NULL: no section */
+        bool pass_over;    /* there is no section since the line that should have begun it was reported */
+        unsigned line;     /* counted from 1 */
+} Parser;
+
+static bool is_section(const ConfigAssignment *assignment) {
+        return assignment->key[0] == 0;
+}
+
+static void assignment_done(ConfigAssignment *assignment) {
+        if (is_section(assignment))
+                free(assignment->section);
+        free(assignment->key);
+        free(assignment->value);
 }
 
 ConfigFile *config_file_free(ConfigFile *file) {
         if (!file)
                 return NULL;
 
-        for (size_t i = 0; i < file->n_assignments; i++) {
-                free(file->assignments[i].section);
-                free(file->assignments[i].key);
-                free(file->assignments[i].value);
-        }
+        for (size_t i = 0; i < file->n_assignments; i++)
+                assignment_done(&file->assignments[i]);
         free(file->assignments);
         free(file);
         return NULL;
 }
 
-void config_report(ConfigReporter *reporter, unsigned line, const char *format, ...) {
-        char message[512];
-        va_list ap;
-
-        va_start(ap, format);
-        (void) vsnprintf(message, sizeof(message), format, ap);
-        va_end(ap);
-
-        reporter->n_problems++;
-        if (reporter->on_problem)
-                reporter->on_problem(reporter->path, line, message, reporter->userdata);
-}
-
-/* Takes ownership of nothing; the value is filled in later. */
-static int add_assignment(ConfigFile *file, const char *section, const char *key, size_t key_length, unsigned line) {
-        ConfigAssignment *larger = realloc(file->assignments, (file->n_assignments + 1) * sizeof(*larger));
-        if (!larger)
-                return -ENOMEM;
-        file->assignments = larger;
-
-        ConfigAssignment *a = &file->assignments[file->n_assignments];
-        *a = (ConfigAssignment) {
-                .section = strdup(section),
+/* Adds the line that is being read. Takes ownership of `value`, and of `section` if `key` is "", also on failure. */
+static int add_assignment(Parser *parser, char *section, const char *key, size_t key_length, char *value) {
+        ConfigFile *file = parser->file;
+        ConfigAssignment new = {
+                .section = section,
                 .key = strndup(key, key_length),
-                .line = line,
+                .value = value,
+                .line = parser->line,
         };
-        file->n_assignments++;
+        ConfigAssignment *larger = realloc(file->assignments, (file->n_assignments + 1) * sizeof(*larger));
+        if (larger)
+                file->assignments = larger;
 
-        return a->section && a->key ? 0 : -ENOMEM;
+        if (!larger || !new.section || !new.key || !new.value) {
+                if (key_length == 0)
+                        free(new.section);
+                free(new.key);
+                free(new.value);
+                return -ENOMEM;
+        }
+
+        file->assignments[file->n_assignments++] = new;
+        return 0;
 }
 
-/* What stands between '[' and ']', or NULL for a line that is not of that form. The brackets may be followed by a comment. */
-static char *parse_section(const char *line) {
-        const char *end = line + 1 + strcspn(line + 1, "[]#;\"'\\=");
-        if (*end != ']' || end == line + 1)
-                return NULL;
+/* Whether a line has the form "[section]", perhaps with a comment after it. Between the brackets are n characters. */
+static bool is_section_line(const char *line, size_t *ret_n) {
+        size_t n = strcspn(line + 1, "[]#;\"'\\=");
+        if (n == 0 || line[1 + n] != ']')
+                return false;
 
-        const char *rest = end + 1 + strspn(end + 1, blanks);
+        const char *rest = line + 1 + n + 1;
+        rest += strspn(rest, blanks);
         if (*rest != 0 && *rest != '#' && *rest != ';')
-                return NULL;
+                return false;
 
-        char *section = strndup(line + 1, end - line - 1), *to = section;
+        *ret_n = n;
+        return true;
+}
+
+static int parse_section(Parser *parser, const char *line) {
+        size_t n;
+
+        parser->section = NULL;
+        parser->pass_over = !is_section_line(line, &n);
+        if (parser->pass_over) {
+                config_report(
+                                parser->reporter,
+                                parser->line,
+                                "this is not the beginning of a section, and what follows is ignored");
+                return 0;
+        }
+
+        char *section = strndup(line + 1, n), *to = section;
         if (!section)
-                return NULL;
+                return -ENOMEM;
 
-        /* One blank is as good as many, here and where a section is looked for again. */
+        /* Several blanks are the same as one, so that a section may be spelled in two ways. */
         for (const char *from = section; *from; from++)
                 if (!strchr(blanks, *from))
                         *to++ = *from;
                 else if (to == section || to[-1] != ' ')
                         *to++ = ' ';
         *to = 0;
-        return section;
+
+        int r = add_assignment(parser, section, "", 0, strdup(""));
+        if (r >= 0)
+                parser->section = section;
+        return r;
 }
 
-/* Judges one line and appends what libeconf shall see of it to `out`. *section: what the line belongs to, NULL after a
- * section's line that was no good: what follows is then passed over, and the one report is enough. */
-static int judge_line(
-                ConfigReporter *reporter, ConfigFile *file, const char *line, unsigned n_line, char **section, FILE *out) {
+/* Where the comment of a value begins, or where the value ends. A quote that has no partner is a character like any; no
+ * comment begins between two that are partners. */
+static const char *find_comment(const char *s) {
+        for (;;) {
+                s += strcspn(s, "#;\"");
+                if (*s != '"')
+                        return s;
 
+                const char *partner = strchr(s + 1, '"');
+                s = (partner ?: s) + 1;
+        }
+}
+
+/* Takes blanks and a comment off, and then the quotes if they are around all of the value. NULL when out of memory. */
+static char *parse_value(const char *s) {
+        s += strspn(s, blanks);
+
+        const char *end = find_comment(s);
+        while (end > s && strchr(blanks, end[-1]))
+                end--;
+
+        if (end - s >= 2 && *s == '"' && end[-1] == '"') {
+                s++;
+                end--;
+        }
+        return strndup(s, end - s);
+}
+
+static int parse_line(Parser *parser, const char *line) {
         line += strspn(line, blanks);
 
-        if (*line == 0 || *line == '#' || *line == ';') {
-                (void) fputc('\n', out);
+        if (*line == 0 || *line == '#' || *line == ';')
                 return 0;
-        }
-
-        if (*line == '[') {
-                free(*section);
-                *section = parse_section(line);
-                if (!*section) {
-                        config_report(reporter, n_line, "this is not the beginning of a section, and what follows is ignored");
-                        (void) fputc('\n', out);
-                        return 0;
-                }
-
-                (void) fprintf(out, "[%s]\n", *section);
-                return add_assignment(file, *section, "", 0, n_line);
-        }
+        if (*line == '[')
+                return parse_section(parser, line);
 
         size_t key_length = strspn(line, key_characters);
         const char *equals = line + key_length + strspn(line + key_length, blanks);
 
         if (key_length == 0 || *equals != '=')
-                config_report(reporter, n_line, "this is neither a section nor an assignment");
-        else if (*section && **section == 0)
-                config_report(reporter, n_line, "this assignment is in no section");
-        else if (*section) {
-                int r = add_assignment(file, *section, line, key_length, n_line);
-                if (r < 0)
-                        return r;
-
-                (void) fputs(line, out);
-        }
-
-        (void) fputc('\n', out);
+                config_report(parser->reporter, parser->line, "this is neither a section nor an assignment");
+        else if (parser->section)
+                return add_assignment(parser, parser->section, line, key_length, parse_value(equals + 1));
+        else if (!parser->pass_over)
+                config_report(parser->reporter, parser->line, "this assignment is in no section");
         return 0;
 }
 
@@ -146,44 +174,27 @@ static bool line_is_clean(const char *line, size_t size) {
         return size <= LINE_SIZE_MAX;
 }
 
-/* Cuts the text, of which a NUL follows the end, into lines and judges each. */
-static int judge_text(ConfigReporter *reporter, ConfigFile *file, char *text, size_t size, FILE *out) {
-        _cleanup_free_ char *section = strdup("");
-        unsigned n_line = 0;
-
-        if (!section)
-                return -ENOMEM;
-
+/* Cuts the text into lines and parses each. A NUL follows the text; it may also have some within, which are not clean. */
+static int parse_text(Parser *parser, char *text, size_t size) {
         for (char *line = text, *next; line < text + size; line = next) {
                 char *end = memchr(line, '\n', text + size - line);
                 if (!end)
                         end = text + size;
                 next = end + 1;
                 *end = 0;
-                n_line++;
+                parser->line++;
 
                 if (!line_is_clean(line, end - line)) {
-                        config_report(reporter, n_line, "this line is too long or has control characters");
-                        (void) fputc('\n', out);
+                        config_report(parser->reporter, parser->line, "this line is too long or has control characters");
                         continue;
                 }
 
-                int r = judge_line(reporter, file, line, n_line, &section, out);
+                int r = parse_line(parser, line);
                 if (r < 0)
                         return r;
         }
 
         return 0;
-}
-
-/* A handful of keys, mostly; a file has at most 256 KiB. Sorting makes the worst of them cheap. */
-static int compare_assignments(const void *a, const void *b) {
-        const ConfigAssignment *x = a, *y = b;
-        int c = strcmp(x->section, y->section);
-
-        if (c == 0)
-                c = strcmp(x->key, y->key);
-        return c != 0 ? c : x->line < y->line ? -1 : x->line > y->line;
 }
 
 static int compare_lines(const void *a, const void *b) {
@@ -192,18 +203,28 @@ static int compare_lines(const void *a, const void *b) {
         return x->line < y->line ? -1 : x->line > y->line;
 }
 
-/* Fills in the values; drops what is there twice. */
-static int read_values(ConfigReporter *reporter, ConfigFile *file, econf_file *parsed) {
+static int compare_keys(const void *a, const void *b) {
+        const ConfigAssignment *x = a, *y = b;
+
+        return strcmp(x->section, y->section) ?: strcmp(x->key, y->key) ?: compare_lines(a, b);
+}
+
+static bool same_key(const ConfigAssignment *a, const ConfigAssignment *b) {
+        return !is_section(a) && streq(a->section, b->section) && streq(a->key, b->key);
+}
+
+/* Reports each key that is there twice, and drops all its assignments. Sorting keeps the time short for a file of many
+ * thousand keys. */
+static void drop_repeated(ConfigReporter *reporter, ConfigFile *file) {
         ConfigAssignment *a = file->assignments;
         size_t n = file->n_assignments, n_kept = 0;
 
-        if (n > 0)
-                qsort(a, n, sizeof(*a), compare_assignments);
+        if (n == 0)
+                return;
+        qsort(a, n, sizeof(*a), compare_keys);
 
         for (size_t i = 0, end; i < n; i = end) {
-                bool is_section = a[i].key[0] == 0;
-
-                for (end = i + 1; !is_section && end < n && streq(a[i].section, a[end].section) && streq(a[i].key, a[end].key); end++)
+                for (end = i + 1; end < n && same_key(&a[i], &a[end]); end++)
                         config_report(
                                         reporter,
                                         a[end].line,
@@ -211,93 +232,41 @@ static int read_values(ConfigReporter *reporter, ConfigFile *file, econf_file *p
                                         a[end].key,
                                         a[i].line);
 
-                const char *why = NULL;
-                char *value = NULL;
-
-                if (end == i + 1) {
-                        econf_err e = is_section ? ECONF_SUCCESS
-                                                 : econf_getStringValue(parsed, a[i].section, a[i].key, &value);
-                        if (e != ECONF_SUCCESS)
-                                why = econf_errString(e);
-                        else if (!value) {
-                                value = strdup("");
-                                if (!value)
-                                        return -ENOMEM;
-                        }
-                }
-                if (why)
-                        config_report(reporter, a[i].line, "%s=: %s", a[i].key, why);
-
-                if (value) {
-                        a[i].value = value;
-                        ConfigAssignment kept = a[i];
-                        a[i] = a[n_kept];
-                        a[n_kept++] = kept;
-                }
+                if (end == i + 1)
+                        a[n_kept++] = a[i];
+                else
+                        for (size_t j = i; j < end; j++)
+                                assignment_done(&a[j]);
         }
 
-        while (file->n_assignments > n_kept) {
-                ConfigAssignment *dropped = &a[--file->n_assignments];
-
-                free(dropped->section);
-                free(dropped->key);
-                free(dropped->value);
-        }
-
-        if (n_kept > 0)
-                qsort(a, n_kept, sizeof(*a), compare_lines);
-        return 0;
+        file->n_assignments = n_kept;
+        qsort(a, n_kept, sizeof(*a), compare_lines);
 }
 
-static int parse_text(ConfigReporter *reporter, ConfigFile *file, char *text, size_t size) {
-        _cleanup_close_ int fd = memfd_create("dmaheapd-config", MFD_CLOEXEC);
-        if (fd < 0)
-                return -errno;
+/* Opens reporter->path. Returns 1, or 0 when there is nothing to read from it: it is /dev/null, or has been reported; or
+ * -ENOENT. */
+static int open_file(ConfigReporter *reporter, int *ret_fd) {
+        /* O_NONBLOCK: opening a FIFO must not wait for a writer. */
+        _cleanup_close_ int fd = open(reporter->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        if (fd < 0 && errno == ENOENT)
+                return -ENOENT;
 
-        _cleanup_free_ char *clean = NULL;
-        size_t clean_size = 0;
-        FILE *out = open_memstream(&clean, &clean_size);
-        if (!out)
-                return -ENOMEM;
-
-        int r = judge_text(reporter, file, text, size, out);
-        if (fclose(out) != 0 && r >= 0)
-                r = -ENOMEM;
-        if (r < 0)
-                return r;
-        if (file->n_assignments == 0)
-                return 0;
-
-        for (size_t done = 0; done < clean_size;) {
-                ssize_t n = write(fd, clean + done, clean_size - done);
-                if (n < 0)
-                        return -errno;
-                done += n;
-        }
-
-        char path[64];
-        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-
-        _cleanup_(econf_filep) econf_file *parsed = NULL;
-        econf_err e = econf_readFile(&parsed, path, "=", "#;");
-        if (e == ECONF_NOMEM)
-                return -ENOMEM;
-        if (e != ECONF_SUCCESS) {
-                char *where = NULL;
-                uint64_t line = 0;
-
-                econf_errLocation(&where, &line);
-                free(where);
-                config_report(reporter, line, "%s, and the whole file is ignored", econf_errString(e));
-                for (size_t i = 0; i < file->n_assignments; i++) {
-                        free(file->assignments[i].section);
-                        free(file->assignments[i].key);
-                }
-                file->n_assignments = 0;
+        struct stat st, null;
+        if (fd < 0 || fstat(fd, &st) < 0) {
+                config_report(reporter, 0, "cannot be opened: %s", strerror(errno));
                 return 0;
         }
 
-        return read_values(reporter, file, parsed);
+        if (S_ISCHR(st.st_mode) && stat("/dev/null", &null) >= 0 && st.st_rdev == null.st_rdev)
+                return 0;
+
+        if (!S_ISREG(st.st_mode)) {
+                config_report(reporter, 0, "is not a regular file");
+                return 0;
+        }
+
+        *ret_fd = TAKE_FD(fd);
+        return 1;
 }
 
 int config_file_read(ConfigReporter *reporter, ConfigFile **ret) {
@@ -305,42 +274,31 @@ int config_file_read(ConfigReporter *reporter, ConfigFile **ret) {
         if (!file)
                 return -ENOMEM;
 
-        /* A FIFO must not hold us up. */
-        _cleanup_close_ int fd = open(reporter->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-        if (fd < 0 && errno == ENOENT)
-                return -ENOENT;
-
-        struct stat st;
-        if (fd < 0 || fstat(fd, &st) < 0) {
-                config_report(reporter, 0, "cannot be opened: %s", strerror(errno));
-                *ret = TAKE_PTR(file);
-                return 0;
-        }
-
-        struct stat null;
-        if (S_ISCHR(st.st_mode) && stat("/dev/null", &null) >= 0 && st.st_rdev == null.st_rdev) {
-                *ret = TAKE_PTR(file);
-                return 0;
-        }
-
-        if (!S_ISREG(st.st_mode)) {
-                config_report(reporter, 0, "is not a regular file");
+        _cleanup_close_ int fd = -EBADF;
+        int r = open_file(reporter, &fd);
+        if (r < 0)
+                return r;
+        if (r == 0) {
                 *ret = TAKE_PTR(file);
                 return 0;
         }
 
         _cleanup_free_ char *text = NULL;
-        char self[64];
-        (void) snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-        ssize_t size = read_file_at(AT_FDCWD, self, FILE_SIZE_MAX, &text);
+        char path[64];
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        ssize_t size = read_file_at(AT_FDCWD, path, FILE_SIZE_MAX, &text);
         if (size == -ENOMEM)
                 return -ENOMEM;
-        if (size < 0)
+        if (size == -E2BIG)
+                config_report(reporter, 0, "is larger than %u bytes", FILE_SIZE_MAX);
+        else if (size < 0)
                 config_report(reporter, 0, "cannot be read: %s", strerror(-size));
         else {
-                int r = parse_text(reporter, file, text, size);
+                r = parse_text(&(Parser) { .reporter = reporter, .file = file }, text, size);
                 if (r < 0)
                         return r;
+
+                drop_repeated(reporter, file);
         }
 
         *ret = TAKE_PTR(file);

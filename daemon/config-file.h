@@ -1,38 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
-/* One configuration file: its assignments, each with its line. What they mean is config.c's. */
+/* One configuration file as a list of assignments, each with its line. config-keys.h knows what they mean. */
 
-#include "config.h"
+#include "config-report.h"
 #include "macro.h"
 
 typedef struct ConfigAssignment {
-        char *section;
-        char *key;   /* "" for the line that begins the section */
-        char *value; /* "" when there is none */
+        char *section; /* owned by the line that begins the section, borrowed by the assignments in it */
+        char *key;     /* "" for the line that begins the section */
+        char *value;   /* "" when there is none */
         unsigned line;
 } ConfigAssignment;
 
 typedef struct ConfigFile {
-        ConfigAssignment *assignments; /* in the file's order; no assignment to one (section, key) is there twice */
+        ConfigAssignment *assignments; /* in the order of the file; no (section, key) occurs twice */
         size_t n_assignments;
 } ConfigFile;
 
 ConfigFile *config_file_free(ConfigFile *file);
 DEFINE_CLEANUP(ConfigFile, config_file_free);
 
-/* Where to report to. n_problems is counted up by config_report(). */
-typedef struct ConfigReporter {
-        config_problem_t on_problem; /* or NULL */
-        void *userdata;
-        const char *path;
-        unsigned n_problems;
-} ConfigReporter;
-
-void config_report(ConfigReporter *reporter, unsigned line, const char *format, ...) _printf_(3, 4);
-
-/* Reads reporter->path and reports every line that is neither blank, comment, section nor assignment, and every key given
- * twice in one section (of which no value is taken).
+/* Reads reporter->path. A file has sections, "Key=Value" lines, blank lines, and comments that begin with '#' or ';', on
+ * lines of their own or after something else. Every other line is reported. A value may stand in double quotes, which
+ * protect blanks at its ends and comment characters; there are no escapes, and no line continues on the next. A key given
+ * twice in one section is reported, and none of its values is taken.
  *
  * Returns 0, with an empty file for one that is empty, /dev/null, or was reported to be unreadable; -ENOENT when there is
  * no such file; -ENOMEM. */

@@ -4,6 +4,7 @@
 /* What the sections and keys of the configuration mean. Between config.c and config-keys.c only. */
 
 #include "config-file.h"
+#include "config.h"
 
 /* Applies one assignment to a Config, or reports why it cannot be and leaves the Config alone. Returns 0 or -ENOMEM. */
 int config_apply(Config *config, ConfigReporter *reporter, const ConfigAssignment *assignment);

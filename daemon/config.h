@@ -3,6 +3,7 @@
 
 /* The configuration files, read and checked. What the build decided is in build-config.h, which is another thing. */
 
+#include "config-report.h"
 #include "heap.h"
 #include "macro.h"
 #include "policy.h"
@@ -21,13 +22,6 @@ typedef struct Config {
          * `contiguous` has other_regions. */
         Role *roles;
 } Config;
-
-/* Called for everything in the files that is not as it should be; what it concerns is ignored and the default holds (of a
- * list: the other entries hold, and an Allow list of which none is left lets nobody in).
- *
- * path: the file as it was opened. line: counted from 1, or 0 when it is the file as a whole. message: one clause,
- * without a full stop. All borrowed. */
-typedef void (*config_problem_t)(const char *path, unsigned line, const char *message, void *userdata);
 
 /* Reads dmaheapd/dmaheapd.conf and dmaheapd/dmaheapd.conf.d/.conf files below etc, run, usr/local/lib and usr/lib, by the UAPI
  * group's configuration files specification: the first main file there is, then the drop-ins ordered by their names,

@@ -28,7 +28,6 @@ RESERVED = {
     r'#include <systemd/sd-varlink-idl\.h>': ['varlink-io.dmaheapd.Allocator.h', 'varlink-io.dmaheapd.Allocator.c'],
     r'#include <libkmod\.h>': ['module-kmod.c', 'module-loader.c'],
     r'#include <libudev\.h>': ['device-monitor.c'],
-    r'#include <libeconf': ['config-file.c'],
     r'#include <bpf/bpf_helpers\.h>': ['dmabuf-iter.bpf.c'],
     r'#include <bpf/(?!bpf_helpers)': ['census-bpf.c'],
     r'\bDMA_HEAP_IOCTL_ALLOC\b': ['worker.c'],

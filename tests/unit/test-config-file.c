@@ -98,9 +98,14 @@ static void test_values(void **state) {
                 { "Key=value ;# both", "value" },
                 { "Key=value # it's one", "value" },
                 { "Key=value\\# comment", "value\\" },
-                { "Key=value # one # two", "value # one" },
-                { "Key=value ## comment", "value #" },
-                { "Key=value ; one ; two", "value ; one" },
+
+                /* It begins at the first '#' or ';', whatever it says. */
+                { "Key=value # one # two", "value" },
+                { "Key=value ## comment", "value" },
+                { "Key=value ; one ; two", "value" },
+                { "Key=value # a \"comment\"", "value" },
+                { "Key=\"a\" # a \"comment\"", "a" },
+                { "Key=value # \"", "value" },
 
                 /* Quotes around all of the value. */
                 { "Key=\"value\"", "value" },
@@ -134,10 +139,7 @@ static void test_values(void **state) {
                 { "Key=a\" # comment", "a\"" },
                 { "Key=a \"b # c\" d", "a \"b # c\" d" },
                 { "Key=a \"b # c\" # comment", "a \"b # c\"" },
-                { "Key=\" ", "\" " },
-                { "Key=value # a \"comment\"", "value # a \"comment\"" },
-                { "Key=\"a\" # a \"comment\"", "a\" # a \"comment" },
-                { "Key=a # \"", "a # \"" },
+                { "Key=\" ", "\"" },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
@@ -289,7 +291,7 @@ static void test_sizes(void **state) {
         assert_int_equal(largest->n_assignments, 2);
         assert_int_equal(largest->assignments[1].line, 65536);
         _cleanup_(config_file_freep) ConfigFile *larger =
-                        read_text("256K+1", text, 256 * 1024 + 1, "0: cannot be read: Argument list too long\n");
+                        read_text("256K+1", text, 256 * 1024 + 1, "0: is larger than 262144 bytes\n");
         assert_int_equal(larger->n_assignments, 0);
 }
 
