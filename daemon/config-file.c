@@ -20,9 +20,9 @@ static const char key_characters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 typedef struct Parser {
         ConfigReporter *reporter;
         ConfigFile *file;
-        char *section;     /* what the line belongs to; borrowed from the line that began it. NULL: no section */
-        bool pass_over;    /* there is no section since the line that should have begun it was reported */
-        unsigned line;     /* counted from 1 */
+        char *section;  /* what the line belongs to; borrowed from the line that began it. NULL: no section */
+        bool pass_over; /* there is no section since the line that should have begun it was reported */
+        unsigned line;  /* counted from 1 */
 } Parser;
 
 static bool is_section(const ConfigAssignment *assignment) {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "build-config.h"
+#include "config-load.h"
 #include "log.h"
 #include "manager.h"
 #include "varlink-server.h"

@@ -8,6 +8,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "build-config.h"
+#include "config-load.h"
 #include "fd-util.h"
 #include "log.h"
 #include "manager.h"

@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config-load.h"
 #include "config-value.h"
-#include "config.h"
 #include "unit.h"
 
 #define MAIN "etc/dmaheapd/dmaheapd.conf"
