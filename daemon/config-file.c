@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The parser of one configuration file. It judges each line by itself: a line becomes an assignment, or means nothing
- * (blank, comment), or is reported. No line is dropped without a report, and none changes the meaning of another, except
- * that a line which should have begun a section takes the lines of that section with it. */
+/* The parser of one configuration file. It judges each line by itself: a line becomes an assignment, or means
+ * nothing (blank, comment), or is reported. No line is dropped without a report, and none changes the meaning of
+ * another, except that a line which should have begun a section takes the lines of that section with it. */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -174,7 +174,8 @@ static bool line_is_clean(const char *line, size_t size) {
         return size <= LINE_SIZE_MAX;
 }
 
-/* Cuts the text into lines and parses each. A NUL follows the text; it may also have some within, which are not clean. */
+/* Cuts the text into lines and parses each. A NUL follows the text; it may also have some within, which are not
+ * clean. */
 static int parse_text(Parser *parser, char *text, size_t size) {
         for (char *line = text, *next; line < text + size; line = next) {
                 char *end = memchr(line, '\n', text + size - line);
@@ -185,7 +186,10 @@ static int parse_text(Parser *parser, char *text, size_t size) {
                 parser->line++;
 
                 if (!line_is_clean(line, end - line)) {
-                        config_report(parser->reporter, parser->line, "this line is too long or has control characters");
+                        config_report(
+                                        parser->reporter,
+                                        parser->line,
+                                        "this line is too long or has control characters");
                         continue;
                 }
 
@@ -243,8 +247,8 @@ static void drop_repeated(ConfigReporter *reporter, ConfigFile *file) {
         qsort(a, n_kept, sizeof(*a), compare_lines);
 }
 
-/* Opens reporter->path. Returns 1, or 0 when there is nothing to read from it: it is /dev/null, or has been reported; or
- * -ENOENT. */
+/* Opens reporter->path. Returns 1, or 0 when there is nothing to read from it: it is /dev/null, or has been
+ * reported; or -ENOENT. */
 static int open_file(ConfigReporter *reporter, int *ret_fd) {
         /* O_NONBLOCK: opening a FIFO must not wait for a writer. */
         _cleanup_close_ int fd = open(reporter->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* What the sections and keys mean: a table of them, and a setter for each kind of value. */
+/* The meaning of the configuration: a table of all keys, each with its section, its setter and the member that it
+ * sets. A setter that cannot use a value reports it and leaves the member alone, so the default holds, or what an
+ * earlier file said. A list is the exception: it is replaced by its valid words, and the others are reported. */
 
 #include <grp.h>
 #include <pwd.h>
@@ -10,20 +12,19 @@
 #include "heap-name.h"
 #include "strv.h"
 
-/* The Allow lists of a heap, as bits of PolicyHeap.restricted. */
+/* PolicyHeap.restricted has one bit for each Allow list that is not empty. */
 enum {
         RESTRICTED_USERS = 1 << 0,
         RESTRICTED_GROUPS = 1 << 1,
         RESTRICTED_UNITS = 1 << 2,
 };
 
-/* Each setter gets the field its key stands for. It reports what is wrong; it fails only with -ENOMEM. */
-
+/* What a setter gets. It returns 0, also when it has reported the value, or -ENOMEM. */
 typedef struct Setting {
         ConfigReporter *reporter;
         const ConfigAssignment *assignment;
-        void *object; /* the section's: Config, PolicyHeap, … */
-        void *field;
+        void *object; /* what the section is about: Config, PolicyHeap, Role or PolicyClient */
+        void *field;  /* the member of the object that the key sets */
 } Setting;
 
 static void report_value(const Setting *setting, const char *wanted) {
@@ -48,7 +49,7 @@ static int set_usec(const Setting *setting) {
         return 0;
 }
 
-/* An allocation that may take no time at all never succeeds. */
+/* With a timeout of 0 no allocation would succeed. */
 static int set_usec_nonzero(const Setting *setting) {
         uint64_t value;
 
@@ -96,7 +97,7 @@ static int set_count(const Setting *setting) {
         return 0;
 }
 
-/* Cuts the next word off *s in place; NULL at the end. */
+/* Returns the next word of *s, which it ends with a NUL in place, and moves *s behind it. NULL at the end. */
 static char *next_word(char **s) {
         char *word = *s + strspn(*s, " \t");
         if (*word == 0)
@@ -108,10 +109,7 @@ static char *next_word(char **s) {
         return word;
 }
 
-static bool is_unit(const char *word) {
-        return config_unit_is_valid(word);
-}
-
+/* The name of a heap, or the beginning of one and a '*'. */
 static bool is_heap_pattern(const char *word) {
         char name[HEAP_NAME_MAX + 2];
         size_t n = strlen(word);
@@ -128,10 +126,10 @@ static bool is_heap_pattern(const char *word) {
         return heap_name_is_valid(name);
 }
 
-/* Replaces the list that the field is by the words that are valid. */
+/* Replaces the list in setting->field by the valid words of the value, and reports the others. */
 static int set_words(const Setting *setting, bool (*is_valid)(const char *word), const char *wanted) {
         _cleanup_free_ char *text = strdup(setting->assignment->value);
-        /* n characters are at most n/2 + 1 words. */
+        /* A value of n characters has at most n/2 + 1 words. */
         _cleanup_(strv_freep) char **words = calloc(strlen(setting->assignment->value) / 2 + 2, sizeof(char *));
         if (!text || !words)
                 return -ENOMEM;
@@ -162,7 +160,7 @@ static int set_words(const Setting *setting, bool (*is_valid)(const char *word),
 }
 
 static int set_units(const Setting *setting) {
-        return set_words(setting, is_unit, "the name of a unit that has processes");
+        return set_words(setting, config_unit_is_valid, "the name of a unit that has processes");
 }
 
 static int set_role_heaps(const Setting *setting) {
@@ -172,6 +170,7 @@ static int set_role_heaps(const Setting *setting) {
         return set_words(setting, is_heap_pattern, "the name of a heap");
 }
 
+/* A list whose names are all unknown still restricts, or a misspelled name would open the heap to everybody. */
 static void set_restricted(const Setting *setting, unsigned bit) {
         PolicyHeap *heap = setting->object;
 
@@ -202,7 +201,7 @@ static bool lookup_group(const char *name, uint32_t *ret) {
         return entry;
 }
 
-/* Names or numbers of users or groups: both ids are 32 bits wide, with -1 for none. */
+/* Replaces *field by the ids of the users or groups that the value names or numbers. The largest id, -1, means none. */
 static int parse_ids(
                 const Setting *setting,
                 bool (*lookup)(const char *name, uint32_t *ret),
@@ -270,7 +269,7 @@ typedef enum SectionKind {
 
 static const struct {
         const char *name;
-        bool (*is_valid)(const char *name); /* of the name after the section's own; NULL where there is none */
+        bool (*is_valid)(const char *name); /* for the second word, as in [Heap NAME]; NULL for a section without one */
 } sections[] = {
         [SECTION_DAEMON] = { "Daemon", NULL },
         [SECTION_LIMITS] = { "Limits", NULL },
@@ -306,7 +305,8 @@ static const struct {
         { SECTION_CLIENT, "ClientBuffersMax", set_count, offsetof(PolicyClient, buffers_max) },
 };
 
-/* Which section "Heap system" is, and the name in it; reports one that is none. */
+/* Splits "Heap system" into the kind of section and the name. An unknown section, or a bad name, is reported at the
+ * line that begins the section. */
 static SectionKind parse_section(ConfigReporter *reporter, const ConfigAssignment *assignment, const char **ret_name) {
         size_t n = strcspn(assignment->section, " \t");
         const char *name = assignment->section + n + strspn(assignment->section + n, " \t");
@@ -337,7 +337,7 @@ static SectionKind parse_section(ConfigReporter *reporter, const ConfigAssignmen
         return _SECTION_INVALID;
 }
 
-/* What the keys of a section are set in. */
+/* The object that has the members for a section's keys. NULL when out of memory. */
 static void *section_object(Config *config, SectionKind kind, const char *name) {
         switch (kind) {
 
@@ -365,7 +365,7 @@ int config_apply(Config *config, ConfigReporter *reporter, const ConfigAssignmen
         const char *name;
         SectionKind kind = parse_section(reporter, assignment, &name);
 
-        /* Once is enough, where the section began. */
+        /* A section that is no good was reported where it began; that report is enough for all its keys. */
         if (kind == _SECTION_INVALID || assignment->key[0] == 0)
                 return 0;
 
@@ -385,6 +385,11 @@ int config_apply(Config *config, ConfigReporter *reporter, const ConfigAssignmen
                 });
         }
 
-        config_report(reporter, assignment->line, "there is no %s= in section [%s]", assignment->key, sections[kind].name);
+        config_report(
+                        reporter,
+                        assignment->line,
+                        "there is no %s= in section [%s]",
+                        assignment->key,
+                        sections[kind].name);
         return 0;
 }

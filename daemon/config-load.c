@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Finds the configuration files and applies them in their order: the main file, then the drop-ins. A later file replaces
- * what an earlier one said. A problem in one file never keeps another from being read, and never makes loading fail. */
+/* Finds the configuration files and applies them in their order: the main file, then the drop-ins. A later file
+ * replaces what an earlier one said. A problem in one file never keeps another from being read, and never makes
+ * loading fail. */
 
 #include <dirent.h>
 #include <limits.h>
@@ -93,8 +94,8 @@ static int add_drop_in(DropIns *d, const char *directory, const char *name) {
         return 0;
 }
 
-/* Adds the drop-ins of one directory. Directories come in the order of their weight, so a name that is there masks the one
- * found now. */
+/* Adds the drop-ins of one directory. Directories come in the order of their weight, so a name that is there masks
+ * the one found now. */
 static int collect_drop_ins(DropIns *d, const char *root, const char *directory, ConfigReporter *reporter) {
         _cleanup_free_ char *path = NULL;
         if (asprintf(&path, "%s/%s/dmaheapd/dmaheapd.conf.d", root, directory) < 0)

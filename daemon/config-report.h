@@ -5,11 +5,11 @@
 
 #include "macro.h"
 
-/* Called for each problem in the files. The setting that has the problem is ignored and its default holds. Of a list, the
- * other entries hold; an Allow list that keeps no entry lets nobody in.
+/* Called for each problem in the files. The setting that has the problem is ignored and its default holds. Of a
+ * list, the other entries hold; an Allow list that keeps no entry lets nobody in.
  *
- * path: the file as it was opened. line: counted from 1, or 0 when the problem is the file as a whole. message: one clause
- * without a full stop. All are borrowed. */
+ * path: the file as it was opened. line: counted from 1, or 0 when the problem is the file as a whole. message:
+ * one clause without a full stop. All are borrowed. */
 typedef void (*config_problem_t)(const char *path, unsigned line, const char *message, void *userdata);
 
 typedef struct ConfigReporter {

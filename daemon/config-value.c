@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* The values of the configuration: text to number. A value is taken only if all of it is understood and in range: no
+ * sign, no blank at an end, nothing after the number, no overflow. */
+
 #include "config-value.h"
 
-/* The interface's integers are signed. */
+/* The integers of the varlink interface are signed. */
 #define NUMBER_MAX ((uint64_t) INT64_MAX)
 
 int config_parse_boolean(const char *s, bool *ret) {
@@ -17,7 +20,7 @@ int config_parse_boolean(const char *s, bool *ret) {
         return -EINVAL;
 }
 
-/* Digits at the beginning of *s, which is moved behind them. strtoull() would take signs and white space. */
+/* Reads the digits at the beginning of *s and moves *s behind them. strtoull() would take signs and white space. */
 static int take_number(const char **s, uint64_t max, uint64_t *ret) {
         const char *p = *s;
         uint64_t value = 0;
@@ -50,7 +53,7 @@ int config_parse_number(const char *s, uint64_t max, uint64_t *ret) {
         return 0;
 }
 
-/* What follows the whole number of a percentage, in hundredths: "%", ".5%", ".05%". */
+/* Reads what follows the whole number of a percentage: "%", ".5%" or ".05%". */
 static int parse_percent_rest(const char *s, uint64_t whole, PolicyAmount *ret) {
         uint64_t value = whole * 100;
 

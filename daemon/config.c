@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The configuration as the daemon uses it. A Config is complete at any time: config_new() gives every setting its default,
- * and no two heaps, clients or roles in it have the same name. */
+/* The configuration as the daemon uses it. A Config is complete at any time: config_new() gives every setting its
+ * default, and no two heaps, clients or roles in it have the same name. */
 
 #include "config.h"
 #include "strv.h"

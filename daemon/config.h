@@ -18,8 +18,8 @@ typedef struct Config {
         /* [Limits], [Heap …], [Client …] */
         Policy policy;
 
-        /* [Role …]: the built-in ones, as they are or as configured, and then those that the files add. Only the built-in
-         * `contiguous` has other_regions. */
+        /* [Role …]: the built-in ones, as they are or as configured, and then those that the files add. Only the
+         * built-in `contiguous` has other_regions. */
         Role *roles;
 } Config;
 
@@ -29,8 +29,8 @@ Config *config_new(void);
 Config *config_free(Config *config);
 DEFINE_CLEANUP(Config, config_free);
 
-/* Finds the rules for a heap or a unit, or a role, or adds one with nothing set. NULL when out of memory. A PolicyHeap or
- * PolicyClient stays where it is until the next one is added, a Role as long as the Config. */
+/* Finds the rules for a heap or a unit, or a role, or adds one with nothing set. NULL when out of memory. A
+ * PolicyHeap or PolicyClient stays where it is until the next one is added, a Role as long as the Config. */
 PolicyHeap *config_get_heap(Config *config, const char *name);
 PolicyClient *config_get_client(Config *config, const char *unit);
 Role *config_get_role(Config *config, const char *name);
