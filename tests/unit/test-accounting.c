@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "accounting-internal.h"
+#include "config-load.h"
 #include "fd-util.h"
 #include "unit.h"
 
