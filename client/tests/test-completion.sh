@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # test-completion.sh DMAHEAPCTL DMAHEAP-RUN FOLDER: what bash completes is what the programs take, option by option; and
-# zsh's completions name the same, which tests/vm/test-client-foreign.py types.
+# zsh's completions name the same, which tests/vm/test_client_foreign.py types.
 set -euo pipefail
 program=$1 run=$2 folder=$3
 # shellcheck source=/dev/null

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # test-pkg-config.sh BUILD-DIRECTORY README: a program outside the tree, in C and in C++, by outside.sh; and that it says
-# so when there is no daemon. What it says when there is one is tested in the machine (tests/vm/test-client-readme.py).
+# so when there is no daemon. What it says when there is one is tested in the machine (tests/vm/test_client_readme.py).
 set -eu
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# testbed: kernel=stock timeout=3600 files=../vm/daemontest.py,../vm/accountingtest.py
+# testbed: kernel=stock timeout=3600
 """What accounting costs: requests beside 20,000 buffers, the census of them, and clients that hammer at their limits.
 
 Each ratio is of the medians of RUNS runs a side, in turn; in brackets the lowest and the highest ratio of two runs that came

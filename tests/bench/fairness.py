@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# testbed: kernel=stock append="cma=1G" memory=3072 files=guest/benchtool.py,../vm/daemontest.py,../vm/accountingtest.py,../vm/workertest.py,../vm/heaps.py timeout=5400
+# testbed: kernel=stock append="cma=1G" memory=3072 timeout=5400
 """Who waits for whom: a client's small requests beside four others that want a lot, each in its way.
 
 The two of them that never pause leave no processor idle where there are two, and everybody else waits for the scheduler. How

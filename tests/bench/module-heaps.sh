@@ -17,7 +17,7 @@ trap 'rm -rf "$work"' EXIT
 # measure KERNEL: one machine's figures, into $work/one.
 measure() {
         "$tests/testbed" exec --kernel "$1" --append cma=512M --memory 2560 --timeout 1800 \
-                "$folder/guest/module-heaps.py" "$tests/vm/heaps.py" "$tests/vm/vmtest.py" >"$work/one"
+                "$folder/guest/module-heaps.py" >"$work/one"
 }
 
 for run in $(seq "${RUNS:-5}"); do

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# testbed: kernel=stock build=hooks append="cma=64M" files=guest/benchtool.py,../vm/daemontest.py,../vm/accountingtest.py,../vm/workertest.py timeout=1800
+# testbed: kernel=stock build=hooks append="cma=64M" timeout=1800
 """Workers: how soon one is there, and what it costs.
 
 Each figure is a ratio of medians of runs in turn; in brackets the lowest and the highest ratio of two runs that came one after

@@ -42,6 +42,7 @@ image_run_files() {
                 # shellcheck disable=SC2153 # set by project_overlay
                 image_depmod "$RUN_TREE" "$release" "$dir" "$KERNEL/modules" "$OVERLAY/root"
         fi
+        image_test_modules "$dir"
         if [[ $# -gt 0 ]]; then
                 mkdir -p "$dir/testbed" "$dir/etc/testbed"
                 cp -rL --preserve=mode,timestamps "$@" "$dir/testbed/"
@@ -50,6 +51,16 @@ image_run_files() {
         if [[ ${#RUN_ENABLE[@]} -gt 0 ]]; then
                 image_enable "$dir" "${RUN_ENABLE[@]}"
         fi
+}
+
+# image_test_modules DIR: puts the suites and what they share (tests/vm/lib) where Python finds them as modules, under DIR.
+# The script's own folder comes first, so its FILEs may have any name.
+image_test_modules() {
+        local tests=$1/usr/lib/testbed/tests
+        mkdir -p "$tests/lib" "$1/usr/lib/python3/dist-packages"
+        cp "$PROJECT_DIR"/tests/vm/test_*.py "$tests"
+        cp "$PROJECT_DIR"/tests/vm/lib/*.py "$tests/lib"
+        printf '%s\n' /usr/lib/testbed/tests /usr/lib/testbed/tests/lib >"$1/usr/lib/python3/dist-packages/testbed.pth"
 }
 
 # image_depmod RUN-TREE RELEASE LAYER BELOW…: puts into LAYER, which brings modules, the lists of these and of those in

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # 'test', 'bench' and 'demo'. A suite is a script in tests/vm (tests/bench) whose '# testbed:' lines say in which
-# machines it runs (see vmtest.py); each machine is one job, and is nothing but a call of 'exec'. Beside these there are
+# machines it runs (see tests/vm/lib/vmtest.py); each machine is one job, and is nothing but a call of 'exec'. Beside these there are
 # suites of the host: 'unit' (what meson knows as tests), 'shellcheck', 'module-build' (module-build.sh), and 'contract'
 # (contract.sh).
 
@@ -16,16 +16,16 @@ N_FAILED=0
 
 # suite_file NAME: prints the script of a suite.
 suite_file() {
-        find "$PROJECT_DIR/$SUITES" -maxdepth 1 \( -name "$SUITE_PREFIX$1.py" -o -name "$SUITE_PREFIX$1.sh" \)
+        find "$PROJECT_DIR/$SUITES" -maxdepth 1 \( -name "$SUITE_PREFIX${1//-/_}.py" -o -name "$SUITE_PREFIX$1.sh" \)
 }
 
 # suite_names: prints the suites there are scripts of, but for those marked as long.
 suite_names() {
         local file
         for file in "$PROJECT_DIR/$SUITES/$SUITE_PREFIX"*.{py,sh}; do
-                [[ -f $file && $file != */vmtest.py ]] || continue
+                [[ -f $file ]] || continue
                 # Not -q, which ends before it has read all, and with it, by way of pipefail, what writes.
-                suite_headers "$file" | grep -w long >/dev/null || basename "$file" | sed "s/^$SUITE_PREFIX//; s/\.[a-z]*$//"
+                suite_headers "$file" | grep -w long >/dev/null || suite_name "$file"
         done
 }
 
@@ -87,7 +87,7 @@ suite_jobs() {
                 for kernel in ${kernels//,/ }; do
                         for build in ${builds//,/ }; do
                                 job="$kernel"$'\t'"$build"$'\t'"$(suite_name "$file") ($kernel, $build$label)"$'\t'"$(
-                                        printf '%q ' "${options[@]}" "$file" "$PROJECT_DIR/tests/vm/vmtest.py" "${files[@]}"
+                                        printf '%q ' "${options[@]}" "$file" "${files[@]}"
                                 )"
                                 for ((i = 0; i < times; i++)); do
                                         JOBS+=("$job")
@@ -97,8 +97,9 @@ suite_jobs() {
         done <<<"$headers"
 }
 
+# suite_name FILE: prints the name of the suite: tests/vm/test_foo_bar.py is 'foo-bar'.
 suite_name() {
-        basename "$1" | sed "s/^$SUITE_PREFIX//; s/\.[a-z]*$//"
+        basename "$1" | sed "s/^$SUITE_PREFIX//; s/\.[a-z]*$//; s/_/-/g"
 }
 
 # suites_choose NAME…: sets SUITES_CHOSEN to the scripts and HOST_CHOSEN to the host's suites of these names; without
@@ -292,7 +293,7 @@ host_contract() {
 command_test() {
         local file suite
         show_progress
-        SUITES=tests/vm SUITE_PREFIX=test-
+        SUITES=tests/vm SUITE_PREFIX=test_
         suites_choose "$@"
         JOBS=()
         for file in "${SUITES_CHOSEN[@]}"; do
