@@ -4,6 +4,7 @@
 /* What the files of the accounting share; nobody else's business. */
 
 #include "accounting.h"
+#include "budget.h"
 #include "census-rounds.h"
 #include "rules.h"
 
@@ -25,7 +26,7 @@ struct Accounting {
         Census *census;
         CensusRounds *census_rounds;
         CgroupBytes *cgroup_bytes;
-        Budget *budgets;
+        BudgetRegistry budgets;
         QuotaAccount system;
 };
 
@@ -55,5 +56,13 @@ void accounting_on_census(const CensusResult *result, uint64_t sequence, void *u
 /* A record is about to go: ends what it paid. Fits ledger_retired_t, with the Accounting as userdata. */
 void accounting_on_record_gone(LedgerRecord *record, void *userdata);
 
-/* The budget of a heap, made if there is none. Returns 0 or -ENOMEM. */
-int accounting_get_budget(Accounting *accounting, const char *heap, Budget **ret);
+/* All accounts that one buffer is charged to, with their limits, in the order in which refusals are reported. */
+typedef struct Demands {
+        QuotaDemand demands[QUOTA_ACCOUNTS_MAX];
+        size_t n;
+        uint64_t keep_available; /* see PolicyLimits */
+} Demands;
+
+/* Says who is charged for a client's buffers of a heap. client: NULL where nobody knows whose a buffer is, so that it counts
+ * against the system alone. Returns 0 or -ENOMEM. */
+int accounting_demands(Accounting *accounting, Client *client, const Heap *heap, Demands *ret);

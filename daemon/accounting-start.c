@@ -13,41 +13,10 @@
 
 #define LEDGER_DIRECTORY "/run/dmaheapd-ledger"
 
-/* Who is charged for a record, as the configuration is now. client is NULL for one that is nobody's. */
-static int find_accounts(Accounting *accounting, const LedgerRecord *record, Client *client,
-                         QuotaAccount *accounts[static QUOTA_ACCOUNTS_MAX], size_t *ret_n) {
-        PolicyLimits limits;
-        QuotaShare *share;
-        Budget *budget;
-        size_t n = 0;
-
-        accounts[n++] = &accounting->system;
-
-        if (client) {
-                int r = accounting_get_budget(accounting, record->heap, &budget);
-                if (r >= 0)
-                        r = quota_shares_get(&client->shares, budget, &share);
-                if (r < 0)
-                        return r;
-
-                accounting_limits(accounting, client, NULL, record->heap, &limits);
-                accounts[n++] = &client->account;
-                accounts[n++] = &client->user->account;
-                accounts[n++] = &share->account;
-                accounts[n++] = &budget->total;
-                if (!limits.heap_has_reserve)
-                        accounts[n++] = &budget->others;
-        }
-
-        *ret_n = n;
-        return 0;
-}
-
 /* Gives a record that survived us its charge back. Whatever limits hold now, what is there is there. */
 static int adopt_record(Accounting *accounting, LedgerRecord *record) {
-        const LedgerOwner *owner = record->owner;
-        QuotaAccount *accounts[QUOTA_ACCOUNTS_MAX];
-        size_t n;
+        const Identity *owner = record->owner;
+        Demands demands;
         int r;
 
         _cleanup_free_ LiveCharge *live = calloc(1, sizeof(LiveCharge));
@@ -59,17 +28,7 @@ static int adopt_record(Accounting *accounting, LedgerRecord *record) {
                 return r;
 
         if (!streq(owner->cgroup, LEDGER_UNATTRIBUTED)) {
-                r = client_registry_get(
-                                accounting->clients,
-                                &(ClientKey) {
-                                        .unit = owner->unit,
-                                        .user_unit = owner->unit_is_user,
-                                        .cgroup = owner->cgroup,
-                                        .cgroup_id = owner->cgroup_ids.n > 0 ? owner->cgroup_ids.ids[0] : 0,
-                                        .uid = owner->uid,
-                                        .user = owner->user,
-                                },
-                                &live->client);
+                r = client_registry_get(accounting->clients, owner, &live->client);
                 if (r >= 0 && !record->kernel_charges) {
                         r = cgroup_bytes_add(accounting->cgroup_bytes, &owner->cgroup_ids, record->size);
                         live->cgroup_bytes = record->size;
@@ -78,11 +37,11 @@ static int adopt_record(Accounting *accounting, LedgerRecord *record) {
                         return r;
         }
 
-        r = find_accounts(accounting, record, live->client, accounts, &n);
+        r = accounting_demands(accounting, live->client, live->heap, &demands);
         if (r < 0)
                 return r;
 
-        quota_charge_force(&live->charge, accounts, n, record->size, 1);
+        quota_charge_force(&live->charge, demands.demands, demands.n, record->size, 1);
         live->heap->bytes_used += record->size;
         record->userdata = TAKE_PTR(live);
         return 0;
@@ -92,18 +51,17 @@ int accounting_config_changed(Accounting *accounting) {
         for (size_t i = 0; i < ledger_n_records(accounting->ledger); i++) {
                 LedgerRecord *record = ledger_at(accounting->ledger, i);
                 LiveCharge *live = record->userdata;
-                QuotaAccount *accounts[QUOTA_ACCOUNTS_MAX];
-                size_t n;
+                Demands demands;
 
                 if (!live)
                         continue;
 
-                int r = find_accounts(accounting, record, live->client, accounts, &n);
+                int r = accounting_demands(accounting, live->client, live->heap, &demands);
                 if (r < 0)
                         return r;
 
                 quota_uncharge(&live->charge);
-                quota_charge_force(&live->charge, accounts, n, record->size, 1);
+                quota_charge_force(&live->charge, demands.demands, demands.n, record->size, 1);
         }
 
         return 0;
@@ -121,7 +79,7 @@ static bool is_ours(const Accounting *accounting, const char *exporter) {
 
 /* Buffers that live and that no record knows: the ledger was lost. */
 static int adopt_unattributed(Accounting *accounting, const CensusResult *census) {
-        LedgerOwner nobody = { .cgroup = (char *) LEDGER_UNATTRIBUTED, .uid = (uid_t) -1, .user = (uid_t) -1 };
+        Identity nobody = { .cgroup = (char *) LEDGER_UNATTRIBUTED, .uid = (uid_t) -1, .user = (uid_t) -1 };
         unsigned n = 0;
         int r;
 

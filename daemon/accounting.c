@@ -42,54 +42,75 @@ Accounting *accounting_free(Accounting *accounting) {
         ledger_free(accounting->ledger);
 
         quota_account_done(&accounting->system);
-        for (Budget *budget = accounting->budgets, *next; budget; budget = next) {
-                next = budget->next;
-                quota_account_done(&budget->total);
-                quota_account_done(&budget->others);
-                free(budget->name);
-                free(budget->heap);
-                free(budget);
-        }
+        budget_registry_done(&accounting->budgets);
         cgroup_bytes_free(accounting->cgroup_bytes);
         free(accounting);
         return NULL;
 }
 
-int accounting_get_budget(Accounting *accounting, const char *heap, Budget **ret) {
-        const Region *region = heap_registry_region_of(accounting->heaps, heap);
-        const char *name = region ? region->name : heap;
+int accounting_demands(Accounting *accounting, Client *client, const Heap *heap, Demands *ret) {
+        PolicyLimits limits;
+        QuotaShare *share;
+        Budget *budget;
+        int r;
 
-        for (Budget *budget = accounting->budgets; budget; budget = budget->next)
-                if (streq(budget->name, name)) {
-                        *ret = budget;
-                        return 0;
-                }
-
-        Budget *budget = calloc(1, sizeof(Budget));
-        if (!budget)
-                return -ENOMEM;
-
-        budget->name = strdup(name);
-        budget->heap = strdup(heap);
-        if (!budget->name || !budget->heap) {
-                free(budget->name);
-                free(budget->heap);
-                free(budget);
-                return -ENOMEM;
+        if (!client) {
+                *ret = (Demands) {
+                        .demands = { { QUOTA_SCOPE_SYSTEM, NULL, &accounting->system, LIMIT_INFINITY, LIMIT_INFINITY } },
+                        .n = 1,
+                };
+                return 0;
         }
 
-        budget->next = accounting->budgets;
-        accounting->budgets = budget;
-        *ret = budget;
+        r = budget_registry_get(&accounting->budgets, accounting->heaps, heap, &budget);
+        if (r >= 0)
+                r = quota_shares_get(&client->shares, budget, &share);
+        if (r < 0)
+                return r;
+
+        rules_limits(&accounting->rules, client, heap, &limits);
+
+        *ret = (Demands) {
+                .demands = {
+                        { QUOTA_SCOPE_CLIENT, NULL, &client->account, limits.client_bytes, limits.client_buffers },
+                        { QUOTA_SCOPE_USER, NULL, &client->user->account, limits.user_bytes, LIMIT_INFINITY },
+                        { QUOTA_SCOPE_HEAP, heap->name, &share->account, limits.heap_client_bytes, LIMIT_INFINITY },
+                        { QUOTA_SCOPE_HEAP, heap->name, &budget->total, limits.heap_bytes, LIMIT_INFINITY },
+                        { QUOTA_SCOPE_SYSTEM, NULL, &accounting->system, limits.system_bytes, LIMIT_INFINITY },
+                        { QUOTA_SCOPE_HEAP, heap->name, &budget->others, limits.heap_others_bytes, LIMIT_INFINITY },
+                },
+                .n = limits.heap_has_reserve ? 5 : 6, /* `others` is the last */
+                .keep_available = limits.keep_available,
+        };
         return 0;
 }
 
-void accounting_limits(const Accounting *accounting, const Client *client, const Peer *peer, const char *heap,
-                       PolicyLimits *ret) {
-        rules_limits(&accounting->rules, client, peer, heap, ret);
+void accounting_limits(const Accounting *accounting, const Client *client, PolicyLimits *ret) {
+        rules_limits(&accounting->rules, client, NULL, ret);
 }
 
-bool accounting_may_use(const Accounting *accounting, const Peer *peer, const char *heap) {
+bool accounting_next_usage(const Accounting *accounting, const Client *client, HeapUsage *usage) {
+        const QuotaShare *share = usage->share ? usage->share->next : client->shares.first;
+        PolicyLimits limits;
+
+        while (share && share->account.bytes == 0)
+                share = share->next;
+        if (!share)
+                return false;
+
+        const Budget *budget = share->key; /* as accounting_demands() has made them */
+        rules_limits(&accounting->rules, client, budget->heap, &limits);
+
+        *usage = (HeapUsage) {
+                .share = share,
+                .heap = budget->heap,
+                .bytes_used = share->account.bytes,
+                .bytes_max = limits.heap_client_bytes,
+        };
+        return true;
+}
+
+bool accounting_may_use(const Accounting *accounting, const Peer *peer, const Heap *heap) {
         return rules_may_use(&accounting->rules, peer, heap);
 }
 
@@ -121,8 +142,9 @@ int accounting_headroom(const Accounting *accounting, const Peer *peer, uint64_t
         return memory_cgroup_headroom(accounting->cgroup_root_fd, peer->cgroup_fd, cgroup_bytes_get, accounting->cgroup_bytes, ret);
 }
 
-/* What the accounts cannot know: the client's control groups, and the memory of the machine. */
-static int check_memory(Accounting *accounting, const Peer *peer, uint64_t keep_available, uint64_t bytes,
+/* Whether the client's control groups, and then the machine, have the memory. reserved: bytes that others have reserved, which
+ * are not missing in MemAvailable yet. */
+static int check_memory(const Accounting *accounting, const Peer *peer, uint64_t keep_available, uint64_t reserved, uint64_t bytes,
                         AccountingRefusal *ret_refusal) {
         MemoryCgroupRefusal refusal;
         MemoryInfo info;
@@ -150,7 +172,7 @@ static int check_memory(Accounting *accounting, const Peer *peer, uint64_t keep_
                 return r;
 
         *ret_refusal = (AccountingRefusal) { .scope = QUOTA_SCOPE_SYSTEM, .requested = bytes };
-        return memory_info_check(&info, keep_available, accounting->system.reserved_bytes, bytes,
+        return memory_info_check(&info, keep_available, reserved, bytes,
                                  &ret_refusal->limit, &ret_refusal->used);
 }
 
@@ -164,62 +186,44 @@ static void fill_refusal(const QuotaRefusal *refusal, const Client *client, Acco
         };
 
         if (refusal->scope == QUOTA_SCOPE_CLIENT)
-                (void) snprintf(ret->name, sizeof(ret->name), "%s", client->unit ? client->unit : client->cgroup);
+                (void) snprintf(ret->name, sizeof(ret->name), "%s", client->identity.unit ?: client->identity.cgroup);
         else if (refusal->scope == QUOTA_SCOPE_USER)
                 (void) snprintf(ret->name, sizeof(ret->name), "%u", client->user->uid);
         else if (refusal->name)
                 (void) snprintf(ret->name, sizeof(ret->name), "%s", refusal->name);
 }
 
-int accounting_reserve(Accounting *accounting, const Peer *peer, Client *client, const char *heap, uint64_t size,
+int accounting_reserve(Accounting *accounting, const Peer *peer, Client *client, Heap *heap, uint64_t size,
                        uint32_t n_buffers, Reservation *ret, AccountingRefusal *ret_refusal) {
-        PolicyLimits limits;
+        uint64_t reserved_before = accounting->system.reserved_bytes, bytes;
         QuotaRefusal refusal;
-        QuotaShare *share;
-        Budget *budget;
-        uint64_t bytes;
+        Demands demands;
         int r;
 
         r = quota_multiply(size, n_buffers, &bytes);
-        if (r < 0)
-                return r;
-
-        r = accounting_get_budget(accounting, heap, &budget);
         if (r >= 0)
-                r = quota_shares_get(&client->shares, budget, &share);
+                r = accounting_demands(accounting, client, heap, &demands);
         if (r < 0)
                 return r;
 
-        accounting_limits(accounting, client, peer, heap, &limits);
-
-        QuotaDemand demands[QUOTA_ACCOUNTS_MAX] = {
-                { QUOTA_SCOPE_CLIENT, NULL, &client->account, limits.client_bytes, limits.client_buffers },
-                { QUOTA_SCOPE_USER, NULL, &client->user->account, limits.user_bytes, LIMIT_INFINITY },
-                { QUOTA_SCOPE_HEAP, heap, &share->account, limits.heap_client_bytes, LIMIT_INFINITY },
-                { QUOTA_SCOPE_HEAP, heap, &budget->total, limits.heap_bytes, LIMIT_INFINITY },
-                { QUOTA_SCOPE_SYSTEM, NULL, &accounting->system, limits.system_bytes, LIMIT_INFINITY },
-                { QUOTA_SCOPE_HEAP, heap, &budget->others, limits.heap_others_bytes, LIMIT_INFINITY },
-        };
-        size_t n_demands = ELEMENTSOF(demands) - (limits.heap_has_reserve ? 1 : 0);
-
-        r = quota_check(demands, n_demands, bytes, n_buffers, &refusal);
+        r = quota_reserve(&ret->charge, demands.demands, demands.n, bytes, n_buffers, &refusal);
         if (r < 0) {
                 fill_refusal(&refusal, client, ret_refusal);
                 return r;
         }
 
-        r = check_memory(accounting, peer, limits.keep_available, bytes, ret_refusal);
-        if (r < 0)
+        r = check_memory(accounting, peer, demands.keep_available, reserved_before, bytes, ret_refusal);
+        if (r >= 0)
+                r = cgroup_bytes_add(accounting->cgroup_bytes, &peer->identity.cgroup_ids, bytes);
+        if (r < 0) {
+                quota_uncharge(&ret->charge);
                 return r;
+        }
 
-        r = cgroup_bytes_add(accounting->cgroup_bytes, &peer->cgroup_ids, bytes);
-        if (r < 0)
-                return r;
-
-        (void) quota_reserve(&ret->charge, demands, n_demands, bytes, n_buffers, NULL); /* as was checked */
-        ret->cgroup_ids = peer->cgroup_ids;
+        ret->cgroup_ids = peer->identity.cgroup_ids;
         ret->cgroup_bytes = bytes;
         ret->client = client;
+        ret->heap = heap;
         return 0;
 }
 
@@ -238,17 +242,13 @@ static void free_all(LiveCharge **lives, size_t n) {
                 free(lives[i]);
 }
 
-int accounting_record(Accounting *accounting, Reservation *reservation, const Peer *peer, const char *heap_name,
-                      const char *label, const LedgerBuffer *buffers, uint32_t n_buffers) {
-        bool kernel_charges = heap_registry_kernel_charges(accounting->heaps, heap_name);
+int accounting_record(Accounting *accounting, Reservation *reservation, const Peer *peer, const char *label,
+                      const LedgerBuffer *buffers, uint32_t n_buffers) {
+        Heap *heap = reservation->heap;
+        bool kernel_charges = heap_registry_kernel_charges(accounting->heaps, heap->name);
         LedgerRecord *records[LEDGER_BATCH_MAX];
         LiveCharge *lives[LEDGER_BATCH_MAX] = {};
-        Heap *heap;
         int r;
-
-        r = heap_registry_get(accounting->heaps, heap_name, &heap);
-        if (r < 0)
-                return r;
 
         for (size_t i = 0; i < n_buffers; i++) {
                 lives[i] = calloc(1, sizeof(LiveCharge));
@@ -258,17 +258,9 @@ int accounting_record(Accounting *accounting, Reservation *reservation, const Pe
                 }
         }
 
-        LedgerOwner owner = {
-                .unit = peer->unit,
-                .unit_is_user = peer->user_unit,
-                .cgroup = peer->cgroup,
-                .cgroup_ids = peer->cgroup_ids,
-                .uid = peer->uid,
-                .user = peer->user,
-        };
         LedgerEntry entry = {
-                .owner = &owner,
-                .heap = heap_name,
+                .owner = &peer->identity,
+                .heap = heap->name,
                 .label = label,
                 .allocated_usec = now_usec(),
                 .kernel_charges = kernel_charges,

@@ -1,217 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-#include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
-#include <stdio.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <systemd/sd-login.h>
+/* The clients and users that the daemon knows. A client stays in the registry exactly as long as it has a connection or its
+ * account holds something, and a user as long as it has a client: nothing of a client is left when it is gone, and its
+ * address is good for as long as anything is charged to it. */
 
 #include "client.h"
-#include "fd-util.h"
-#include "utf8.h"
-
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77
-#endif
-
-/* PIDFD_GET_INFO, Linux 6.13 (include/uapi/linux/pidfd.h, which cannot be included beside fcntl.h): the first version of the
- * structure, of which only the control group's id is wanted. */
-struct pidfd_info_v0 {
-        uint64_t mask;
-        uint64_t cgroupid;
-        uint32_t rest[12];
-};
-_Static_assert(sizeof(struct pidfd_info_v0) == 64, "the kernel knows the structure by its size");
-#define PIDFD_GET_INFO_V0 _IOWR(0xFF, 11, struct pidfd_info_v0)
-#define PIDFD_INFO_CGROUPID_BIT (UINT64_C(1) << 2)
-
-/* Type of a cgroup's file handle, and its length: the 64-bit id (fs/kernfs/mount.c, exportfs.h: FILEID_KERNFS). */
-#define FILEID_KERNFS_TYPE 0xfe
-
-Peer *peer_free(Peer *peer) {
-        if (!peer)
-                return NULL;
-
-        free(peer->groups);
-        free(peer->unit);
-        free(peer->cgroup);
-        safe_close(peer->cgroup_fd);
-        free(peer);
-        return NULL;
-}
-
-static int get_groups(int socket_fd, gid_t **ret, size_t *ret_n) {
-        socklen_t size = 64 * sizeof(gid_t);
-
-        for (;;) {
-                _cleanup_free_ gid_t *groups = malloc(size + sizeof(gid_t)); /* and the primary one */
-                if (!groups)
-                        return -ENOMEM;
-
-                socklen_t room = size;
-                if (getsockopt(socket_fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) >= 0) {
-                        *ret = TAKE_PTR(groups);
-                        *ret_n = size / sizeof(gid_t);
-                        return 0;
-                }
-
-                /* ERANGE: the kernel said how much it needs. */
-                if (errno != ERANGE || size <= room)
-                        return -errno;
-        }
-}
-
-/* 0 if the process lives, -ESRCH if it has exited, reaped or not. */
-static int pidfd_check_alive(int pidfd) {
-        struct pollfd p = { .fd = pidfd, .events = POLLIN };
-
-        if (poll(&p, 1, 0) < 0)
-                return -errno;
-
-        return p.revents == 0 ? 0 : -ESRCH;
-}
-
-static int open_cgroup_by_id(int cgroup_root_fd, uint64_t id) {
-        union {
-                struct file_handle handle;
-                uint8_t room[sizeof(struct file_handle) + sizeof(id)];
-        } u = {
-                .handle.handle_bytes = sizeof(id),
-                .handle.handle_type = FILEID_KERNFS_TYPE,
-        };
-        memcpy(u.handle.f_handle, &id, sizeof(id));
-
-        int fd = open_by_handle_at(cgroup_root_fd, &u.handle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        return fd < 0 ? -errno : fd;
-}
-
-/* Before Linux 6.13: by pid, which is good for as long as the pidfd is alive. */
-static int open_cgroup_by_pid(int pidfd) {
-        char path[PATH_MAX];
-        _cleanup_free_ char *cgroup = NULL;
-        int r;
-
-        r = pidfd_check_alive(pidfd);
-        if (r < 0)
-                return r;
-
-        r = sd_pidfd_get_cgroup(pidfd, &cgroup);
-        if (r < 0)
-                return r;
-
-        if ((size_t) snprintf(path, sizeof(path), "%s%s", CGROUP_ROOT, cgroup) >= sizeof(path))
-                return -ENAMETOOLONG;
-
-        _cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-
-        r = pidfd_check_alive(pidfd);
-        if (r < 0)
-                return r;
-
-        return TAKE_FD(fd);
-}
-
-static int open_cgroup(int cgroup_root_fd, int pidfd) {
-        struct pidfd_info_v0 info = { .mask = PIDFD_INFO_CGROUPID_BIT };
-
-        if (ioctl(pidfd, PIDFD_GET_INFO_V0, &info) < 0) {
-                if (errno == ESRCH)
-                        return -ESRCH;
-
-                return open_cgroup_by_pid(pidfd); /* ENOTTY or EINVAL: this kernel does not know the call */
-        }
-
-        if (!(info.mask & PIDFD_INFO_CGROUPID_BIT))
-                return open_cgroup_by_pid(pidfd);
-
-        return open_cgroup_by_id(cgroup_root_fd, info.cgroupid);
-}
-
-static int get_unit(int pidfd, char **ret, bool *ret_user_unit) {
-        int r;
-
-        /* A unit of the user's own manager is further in than the user@.service that runs that manager. */
-        r = sd_pidfd_get_user_unit(pidfd, ret);
-        if (r >= 0) {
-                *ret_user_unit = true;
-                return 0;
-        }
-        if (r != -ENODATA)
-                return r;
-
-        *ret_user_unit = false;
-        r = sd_pidfd_get_unit(pidfd, ret);
-        return r == -ENODATA ? 0 : r;
-}
-
-int peer_new(int cgroup_root_fd, int socket_fd, Peer **ret) {
-        int r;
-
-        _cleanup_(peer_freep) Peer *peer = malloc(sizeof(Peer));
-        if (!peer)
-                return -ENOMEM;
-        *peer = (Peer) { .cgroup_fd = -EBADF };
-
-        struct ucred ucred;
-        socklen_t size = sizeof(ucred);
-        if (getsockopt(socket_fd, SOL_SOCKET, SO_PEERCRED, &ucred, &size) < 0)
-                return -errno;
-        peer->uid = ucred.uid;
-        peer->gid = ucred.gid;
-
-        r = get_groups(socket_fd, &peer->groups, &peer->n_groups);
-        if (r < 0)
-                return r;
-        peer->groups[peer->n_groups++] = peer->gid;
-
-        _cleanup_close_ int pidfd = -EBADF;
-        size = sizeof(pidfd);
-        if (getsockopt(socket_fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0)
-                return errno == EINVAL ? -ESRCH : -errno; /* before 6.16 a peer that was reaped has no pidfd */
-
-        peer->cgroup_fd = open_cgroup(cgroup_root_fd, pidfd);
-        if (peer->cgroup_fd < 0)
-                return peer->cgroup_fd;
-
-        r = get_unit(pidfd, &peer->unit, &peer->user_unit);
-        if (r < 0)
-                return r;
-
-        r = sd_pidfd_get_owner_uid(pidfd, &peer->user);
-        if (r == -ENODATA)
-                peer->user = peer->uid;
-        else if (r < 0)
-                return r;
-
-        /* Nothing above is worth anything if the process was gone meanwhile. */
-        r = pidfd_check_alive(pidfd);
-        if (r < 0)
-                return r;
-
-        r = cgroup_ids_read(cgroup_root_fd, peer->cgroup_fd, &peer->cgroup_ids);
-        if (r < 0)
-                return r;
-
-        _cleanup_free_ char *path = NULL;
-        r = fd_get_path(peer->cgroup_fd, &path);
-        if (r < 0)
-                return r;
-        if (!startswith(path, CGROUP_ROOT))
-                return -EXDEV;
-
-        const char *cgroup = path + strlen(CGROUP_ROOT);
-        peer->cgroup = utf8_escape_invalid(*cgroup ? cgroup : "/"); /* it is for people, by way of JSON */
-        if (!peer->cgroup)
-                return -ENOMEM;
-
-        *ret = TAKE_PTR(peer);
-        return 0;
-}
+#include "list.h"
 
 static Client *client_free(Client *client) {
         if (!client)
@@ -219,8 +13,7 @@ static Client *client_free(Client *client) {
 
         quota_account_done(&client->account);
         quota_shares_done(&client->shares);
-        free(client->unit);
-        free(client->cgroup);
+        identity_done(&client->identity);
         free(client);
         return NULL;
 }
@@ -239,8 +32,7 @@ static int get_user(ClientRegistry *registry, uid_t uid, User **ret) {
                         return -ENOMEM;
 
                 user->uid = uid;
-                user->next = registry->users;
-                registry->users = user;
+                LIST_PREPEND(registry->users, user);
         }
 
         *ret = user;
@@ -251,43 +43,28 @@ static void user_release(ClientRegistry *registry, User *user) {
         if (user->n_clients > 0)
                 return;
 
-        for (User **p = &registry->users; *p; p = &(*p)->next)
-                if (*p == user) {
-                        *p = user->next;
-                        break;
-                }
-
+        (void) LIST_REMOVE(registry->users, user);
         quota_account_done(&user->account);
         free(user);
 }
 
+static void remove_client(ClientRegistry *registry, Client *client) {
+        (void) LIST_REMOVE(registry->clients, client);
+        client->user->n_clients--;
+        user_release(registry, client->user);
+        client_free(client);
+}
+
 void client_registry_done(ClientRegistry *registry) {
-        while (registry->clients) {
-                Client *client = registry->clients;
-
-                registry->clients = client->next;
-                if (--client->user->n_clients == 0)
-                        user_release(registry, client->user);
-                client_free(client);
-        }
+        while (registry->clients)
+                remove_client(registry, registry->clients);
 }
 
-static bool client_has_key(const Client *client, const ClientKey *key) {
-        if (client->uid != key->uid)
-                return false;
-
-        if (!client->unit || !key->unit)
-                return !client->unit && !key->unit && client->cgroup_id == key->cgroup_id;
-
-        /* Units of two users' managers may bear one name; the owner tells them apart. */
-        return streq(client->unit, key->unit) && client->user_unit == key->user_unit && client->user->uid == key->user;
-}
-
-int client_registry_get(ClientRegistry *registry, const ClientKey *key, Client **ret) {
+int client_registry_get(ClientRegistry *registry, const Identity *identity, Client **ret) {
         int r;
 
         for (Client *client = registry->clients; client; client = client->next)
-                if (client_has_key(client, key)) {
+                if (identity_is_same_client(&client->identity, identity)) {
                         *ret = client;
                         return 0;
                 }
@@ -296,42 +73,21 @@ int client_registry_get(ClientRegistry *registry, const ClientKey *key, Client *
         if (!client)
                 return -ENOMEM;
 
-        client->user_unit = key->user_unit;
-        client->uid = key->uid;
-        client->cgroup_id = key->cgroup_id;
+        r = identity_copy(identity, &client->identity);
+        if (r < 0)
+                return r;
 
-        client->cgroup = strdup(key->cgroup);
-        if (!client->cgroup)
-                return -ENOMEM;
-
-        if (key->unit) {
-                client->unit = strdup(key->unit);
-                if (!client->unit)
-                        return -ENOMEM;
-        }
-
-        r = get_user(registry, key->user, &client->user);
+        r = get_user(registry, identity->user, &client->user);
         if (r < 0)
                 return r;
         client->user->n_clients++;
 
-        client->next = registry->clients;
-        registry->clients = client;
+        LIST_PREPEND(registry->clients, client);
         *ret = TAKE_PTR(client);
         return 0;
 }
 
 void client_registry_release(ClientRegistry *registry, Client *client) {
-        if (client->n_connections > 0 || client->account.bytes > 0 || client->account.buffers > 0)
-                return;
-
-        for (Client **p = &registry->clients; *p; p = &(*p)->next)
-                if (*p == client) {
-                        *p = client->next;
-                        break;
-                }
-
-        client->user->n_clients--;
-        user_release(registry, client->user);
-        client_free(client);
+        if (client->n_connections == 0 && client->account.bytes == 0 && client->account.buffers == 0)
+                remove_client(registry, client);
 }

@@ -35,7 +35,7 @@ static off_t slot_offset(uint32_t index) {
 
 void ledger_file_encode(const LedgerRecord *record, LedgerFileSlot *ret) {
         static const char ellipsis[] = "…";
-        const LedgerOwner *owner = record->owner;
+        const Identity *owner = record->owner;
         size_t unit_length = owner->unit ? strlen(owner->unit) : 0;
         size_t label_length = record->label ? strlen(record->label) : 0;
 
@@ -114,7 +114,7 @@ static const char *take_string(const char *from, size_t length, char *to) {
 }
 
 void ledger_file_decode(
-                const LedgerFileSlot *slot, LedgerFileStrings *ret_strings, LedgerOwner *ret_owner, LedgerEntry *ret_entry) {
+                const LedgerFileSlot *slot, LedgerFileStrings *ret_strings, Identity *ret_owner, LedgerEntry *ret_entry) {
 
         const char *p = slot->strings;
 
@@ -123,7 +123,7 @@ void ledger_file_decode(
         p = take_string(p, slot->unit_length, ret_strings->unit);
         (void) take_string(p, slot->cgroup_length, ret_strings->cgroup);
 
-        *ret_owner = (LedgerOwner) {
+        *ret_owner = (Identity) {
                 .unit = slot->flags & LEDGER_FILE_HAS_UNIT ? ret_strings->unit : NULL,
                 .unit_is_user = slot->flags & LEDGER_FILE_UNIT_IS_USER,
                 .cgroup = ret_strings->cgroup,

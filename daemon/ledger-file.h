@@ -79,7 +79,7 @@ typedef struct LedgerFileStrings {
 
 /* What a slot says that has been checked, but for its inode, size and sequence. The outputs point to each other. */
 void ledger_file_decode(
-                const LedgerFileSlot *slot, LedgerFileStrings *ret_strings, LedgerOwner *ret_owner, LedgerEntry *ret_entry);
+                const LedgerFileSlot *slot, LedgerFileStrings *ret_strings, Identity *ret_owner, LedgerEntry *ret_entry);
 
 /* Opens the ledger of a directory and looks at its header and size, not at its slots.
  *

@@ -6,23 +6,9 @@
 #include "ledger-shared.h"
 
 static int compare_owners(const void *a, const void *b) {
-        const LedgerOwner *x = &((const LedgerSharedOwner *) a)->owner, *y = &((const LedgerSharedOwner *) b)->owner;
+        const LedgerSharedOwner *x = a, *y = b;
 
-#define COMPARE(member)             \
-        if (x->member != y->member) \
-        return x->member < y->member ? -1 : 1
-        COMPARE(uid);
-        COMPARE(user);
-        COMPARE(unit_is_user);
-        COMPARE(cgroup_ids.n);
-#undef COMPARE
-
-        int c = memcmp(x->cgroup_ids.ids, y->cgroup_ids.ids, x->cgroup_ids.n * sizeof(uint64_t));
-        if (c == 0)
-                c = strcmp(x->cgroup, y->cgroup);
-        if (c == 0)
-                c = !x->unit || !y->unit ? !!x->unit - !!y->unit : strcmp(x->unit, y->unit);
-        return c;
+        return identity_compare(&x->owner, &y->owner);
 }
 
 static int compare_strings(const void *a, const void *b) {
@@ -30,16 +16,14 @@ static int compare_strings(const void *a, const void *b) {
 }
 
 static LedgerSharedOwner *shared_owner_free(LedgerSharedOwner *owner) {
-        if (owner) {
-                free(owner->owner.unit);
-                free(owner->owner.cgroup);
-        }
+        if (owner)
+                identity_done(&owner->owner);
         free(owner);
         return NULL;
 }
 DEFINE_CLEANUP(LedgerSharedOwner, shared_owner_free);
 
-int ledger_shared_owner(LedgerShared *shared, const LedgerOwner *owner, LedgerSharedOwner **ret) {
+int ledger_shared_owner(LedgerShared *shared, const Identity *owner, LedgerSharedOwner **ret) {
         LedgerSharedOwner key = { .owner = *owner };
 
         LedgerSharedOwner **found = tfind(&key, &shared->owners, compare_owners);
@@ -52,16 +36,9 @@ int ledger_shared_owner(LedgerShared *shared, const LedgerOwner *owner, LedgerSh
         if (!copy)
                 return -ENOMEM;
 
-        copy->owner = (LedgerOwner) {
-                .unit = owner->unit ? strdup(owner->unit) : NULL,
-                .unit_is_user = owner->unit_is_user,
-                .cgroup = strdup(owner->cgroup),
-                .cgroup_ids = owner->cgroup_ids,
-                .uid = owner->uid,
-                .user = owner->user,
-        };
-        if (!copy->owner.cgroup || (owner->unit && !copy->owner.unit))
-                return -ENOMEM;
+        int r = identity_copy(owner, &copy->owner);
+        if (r < 0)
+                return r;
 
         if (!tsearch(copy, &shared->owners, compare_owners))
                 return -ENOMEM;

@@ -6,7 +6,7 @@
 #include "ledger.h"
 
 typedef struct LedgerSharedOwner {
-        LedgerOwner owner;
+        Identity owner;
         size_t n_records; /* how many records it is in; the ledger's to count */
 } LedgerSharedOwner;
 
@@ -17,7 +17,7 @@ typedef struct LedgerShared {
 } LedgerShared;
 
 /* Finds the owner that is equal in everything, or makes a copy, with no records yet. -ENOMEM. */
-int ledger_shared_owner(LedgerShared *shared, const LedgerOwner *owner, LedgerSharedOwner **ret);
+int ledger_shared_owner(LedgerShared *shared, const Identity *owner, LedgerSharedOwner **ret);
 
 /* Frees the owner if it has no records (left, or yet). */
 void ledger_shared_owner_release(LedgerShared *shared, LedgerSharedOwner *owner);

@@ -370,7 +370,7 @@ static Ledger *ledger_new(int fd, uint32_t n_slots) {
 static int load_slot(Ledger *ledger, uint32_t index, const char **ret_problem) {
         LedgerFileStrings strings;
         LedgerSharedOwner *owner;
-        LedgerOwner template;
+        Identity template;
         LedgerFileSlot slot;
         LedgerEntry entry;
         const char *heap;

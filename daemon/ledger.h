@@ -6,8 +6,8 @@
 #include <sys/types.h>
 
 #include "buffer-limits.h"
-#include "cgroup-bytes.h"
 #include "heap-name.h"
+#include "identity.h"
 #include "macro.h"
 
 /* Limits of the format. Lengths are without the NUL. */
@@ -17,28 +17,17 @@
 #define LEDGER_LABEL_MAX BUFFER_LABEL_MAX
 #define LEDGER_UNIT_MAX 255U
 
-/* The cgroup of buffers found alive whose owner nobody knows. No path is like it: those begin with '/'. */
+/* The cgroup of buffers found alive whose owner is not known, with uid and user (uid_t) -1. Paths begin with '/'. */
 #define LEDGER_UNATTRIBUTED "unattributed"
 
-/* Whose a buffer is. The client is made again from it after a restart: (unit, unit_is_user, user, uid), or where there is
- * no unit (cgroup_ids.ids[0], uid). cgroup is for people: in the file an overlong one is cut at the front, with "…". */
-typedef struct LedgerOwner {
-        char *unit; /* or NULL */
-        bool unit_is_user;
-        char *cgroup; /* path below the cgroup root, or LEDGER_UNATTRIBUTED with uid and user (uid_t) -1 */
-        CgroupIds cgroup_ids;
-        uid_t uid;
-        uid_t user;
-} LedgerOwner;
-
 /* One live buffer. Owned by the ledger, at the same address until it is withdrawn or retired; to be read only, but for
- * userdata. Records of one owner share the LedgerOwner. */
+ * userdata. Records of one owner share the owner. */
 typedef struct LedgerRecord {
         uint64_t inode;
         uint64_t size;
         uint64_t allocated_usec; /* CLOCK_BOOTTIME */
         uint64_t sequence;       /* of the ledger_add() that made it */
-        const LedgerOwner *owner;
+        const Identity *owner;
         const char *heap;
         const char *label;    /* or NULL */
         bool kernel_charges;  /* the client's memcg pays for the pages */
@@ -52,7 +41,7 @@ typedef struct LedgerBuffer {
 
 /* What is said of the buffers of one ledger_add(). All borrowed, and copied. */
 typedef struct LedgerEntry {
-        const LedgerOwner *owner;
+        const Identity *owner;
         const char *heap;
         const char *label; /* or NULL */
         uint64_t allocated_usec;

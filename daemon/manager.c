@@ -343,17 +343,7 @@ int manager_connect(Manager *manager, int socket_fd, Connection *ret) {
         if (r < 0)
                 return r;
 
-        r = client_registry_get(
-                        &manager->clients,
-                        &(ClientKey) {
-                                .unit = peer->unit,
-                                .user_unit = peer->user_unit,
-                                .cgroup = peer->cgroup,
-                                .cgroup_id = peer->cgroup_ids.n > 0 ? peer->cgroup_ids.ids[0] : 0,
-                                .uid = peer->uid,
-                                .user = peer->user,
-                        },
-                        &client);
+        r = client_registry_get(&manager->clients, &peer->identity, &client);
         if (r < 0)
                 return r;
 

@@ -11,6 +11,7 @@
 #include "heap-scan.h"
 #include "heap.h"
 #include "module-loader.h"
+#include "peer.h"
 #include "worker-pool.h"
 
 typedef struct AllocateRequest AllocateRequest;

@@ -33,12 +33,12 @@ static bool list_contains(char *const *list, const char *s) {
 }
 
 /* A user's manager names its units as the user likes, `camera.service` too. Only the system's unit names say something. */
-static const char *subject_unit(const PolicySubject *subject) {
-        return subject->unit_is_user ? NULL : subject->unit;
+static const char *system_unit(const Identity *identity) {
+        return identity->unit_is_user ? NULL : identity->unit;
 }
 
-static bool unit_is_listed(const PolicySubject *subject, char *const *units) {
-        const char *unit = subject_unit(subject);
+static bool unit_is_listed(const Identity *identity, char *const *units) {
+        const char *unit = system_unit(identity);
 
         return unit && list_contains(units, unit);
 }
@@ -51,8 +51,8 @@ static const PolicyHeap *find_heap(const Policy *policy, const char *name) {
         return NULL;
 }
 
-static const PolicyClient *find_client(const Policy *policy, const PolicySubject *subject) {
-        const char *unit = subject_unit(subject);
+static const PolicyClient *find_client(const Policy *policy, const Identity *identity) {
+        const char *unit = system_unit(identity);
 
         for (size_t i = 0; unit && i < policy->n_clients; i++)
                 if (strcmp(policy->clients[i].unit, unit) == 0)
@@ -66,7 +66,7 @@ static bool heap_lets_in(const PolicyHeap *heap, const PolicySubject *subject) {
                 return true;
 
         for (size_t i = 0; i < heap->n_allow_uids; i++)
-                if (heap->allow_uids[i] == subject->uid)
+                if (heap->allow_uids[i] == subject->identity->uid)
                         return true;
 
         for (size_t i = 0; i < heap->n_allow_gids; i++)
@@ -74,7 +74,7 @@ static bool heap_lets_in(const PolicyHeap *heap, const PolicySubject *subject) {
                         if (heap->allow_gids[i] == subject->gids[j])
                                 return true;
 
-        return unit_is_listed(subject, heap->allow_units);
+        return unit_is_listed(subject->identity, heap->allow_units);
 }
 
 bool policy_may_use(const Policy *policy, const PolicySubject *subject, const PolicyTarget *target) {
@@ -95,7 +95,7 @@ static uint64_t min_u64(uint64_t a, uint64_t b) {
 /* The rules of all names of the target, taken together. */
 static void target_limits(
                 const Policy *policy,
-                const PolicySubject *subject,
+                const Identity *identity,
                 const PolicyTarget *target,
                 uint64_t ram,
                 PolicyLimits *limits) {
@@ -118,7 +118,7 @@ static void target_limits(
                 if (r > reserve)
                         reserve = r;
 
-                if (bounded && unit_is_listed(subject, heap->reserve_for))
+                if (bounded && unit_is_listed(identity, heap->reserve_for))
                         limits->heap_has_reserve = true;
         }
 
@@ -139,7 +139,7 @@ static void target_limits(
 
 void policy_limits(
                 const Policy *policy,
-                const PolicySubject *subject,
+                const Identity *identity,
                 const PolicyTarget *target,
                 uint64_t ram,
                 PolicyLimits *ret) {
@@ -155,7 +155,7 @@ void policy_limits(
         };
 
         if (target)
-                target_limits(policy, subject, target, ram, &limits);
+                target_limits(policy, identity, target, ram, &limits);
 
         if (!policy->enforce) {
                 limits.heap_client_bytes = limits.heap_bytes = limits.heap_others_bytes = LIMIT_INFINITY;
@@ -169,7 +169,7 @@ void policy_limits(
         limits.system_bytes = policy_amount_resolve(policy->system_bytes_max, ram, LIMIT_INFINITY);
         limits.keep_available = policy_amount_resolve(policy->keep_available, ram, 0);
 
-        const PolicyClient *client = find_client(policy, subject);
+        const PolicyClient *client = find_client(policy, identity);
         if (client) {
                 limits.client_bytes = policy_amount_resolve(client->bytes_max, ram, limits.client_bytes);
                 limits.client_buffers = policy_amount_resolve(client->buffers_max, ram, limits.client_buffers);

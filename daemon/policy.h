@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "identity.h"
 #include "quota.h"
 
 /* An amount as it was written. A percentage is kept until it is known of what. */
@@ -58,11 +59,9 @@ typedef struct Policy {
         size_t n_clients;
 } Policy;
 
-/* Who asks. Everything is borrowed. */
+/* Who asks. Borrowed. */
 typedef struct PolicySubject {
-        const char *unit;  /* innermost systemd unit, or NULL */
-        bool unit_is_user; /* a unit of a user's manager: its name is the user's choice and matches no rule */
-        uid_t uid;         /* as at connect */
+        const Identity *identity;
         const gid_t *gids; /* primary and supplementary */
         size_t n_gids;
 } PolicySubject;
@@ -96,14 +95,14 @@ uint64_t policy_amount_resolve(PolicyAmount amount, uint64_t whole, uint64_t oth
  * enough; where it has none, everyone is let in. Root is no exception. Enforce=no changes nothing here. */
 bool policy_may_use(const Policy *policy, const PolicySubject *subject, const PolicyTarget *target);
 
-/* Which limits hold. target may be NULL (GetUsage without a heap). ram: MemTotal in bytes.
+/* Which limits hold for a client of that identity. target may be NULL (GetUsage without a heap). ram: MemTotal in bytes.
  *
  * Where a region has several names, the smallest of their limits and the largest of their reserves hold, and the reserve
  * is for the units of all. A unit with a part in the reserve may hold as much of the heap as the reserve at least. A
  * reserve of a heap without bounds means nothing. */
 void policy_limits(
                 const Policy *policy,
-                const PolicySubject *subject,
+                const Identity *identity,
                 const PolicyTarget *target,
                 uint64_t ram,
                 PolicyLimits *ret);

@@ -39,7 +39,9 @@ static bool exceeds(uint64_t used, uint64_t requested, uint64_t limit) {
         return __builtin_add_overflow(used, requested, &sum) || sum > limit;
 }
 
-int quota_check(const QuotaDemand *demands, size_t n_demands, uint64_t bytes, uint64_t buffers, QuotaRefusal *ret_refusal) {
+static int check_demands(
+                const QuotaDemand *demands, size_t n_demands, uint64_t bytes, uint64_t buffers, QuotaRefusal *ret_refusal) {
+
         for (size_t i = 0; i < n_demands; i++) {
                 const QuotaDemand *d = &demands[i];
                 QuotaRefusal refusal = { .index = i, .scope = d->scope, .name = d->name };
@@ -88,7 +90,7 @@ int quota_reserve(
 
         assert(quota_charge_is_empty(charge));
 
-        int r = quota_check(demands, n_demands, bytes, buffers, ret_refusal);
+        int r = check_demands(demands, n_demands, bytes, buffers, ret_refusal);
         if (r < 0)
                 return r;
 
@@ -100,13 +102,13 @@ int quota_reserve(
 }
 
 void quota_charge_force(
-                QuotaCharge *charge, QuotaAccount *const *accounts, size_t n_accounts, uint64_t bytes, uint64_t buffers) {
+                QuotaCharge *charge, const QuotaDemand *demands, size_t n_demands, uint64_t bytes, uint64_t buffers) {
 
         assert(quota_charge_is_empty(charge));
 
         *charge = (QuotaCharge) { .bytes = bytes, .buffers = buffers };
-        for (size_t i = 0; i < n_accounts; i++)
-                charge_account(charge, accounts[i]);
+        for (size_t i = 0; i < n_demands; i++)
+                charge_account(charge, demands[i].account);
 }
 
 void quota_charge_split(QuotaCharge *reservation, uint64_t bytes, QuotaCharge *ret) {

@@ -85,12 +85,9 @@ int quota_reserve(
                 uint64_t buffers,
                 QuotaRefusal *ret_refusal);
 
-/* Looks whether quota_reserve() would succeed, with the same returns; charges nothing. */
-int quota_check(const QuotaDemand *demands, size_t n_demands, uint64_t bytes, uint64_t buffers, QuotaRefusal *ret_refusal);
-
-/* Charges without looking at any limit, as allocated: for buffers found alive at a start. charge must be empty. */
+/* Charges every demand's account as allocated, whatever its limit: for buffers that exist. charge must be empty. */
 void quota_charge_force(
-                QuotaCharge *charge, QuotaAccount *const *accounts, size_t n_accounts, uint64_t bytes, uint64_t buffers);
+                QuotaCharge *charge, const QuotaDemand *demands, size_t n_demands, uint64_t bytes, uint64_t buffers);
 
 /* Moves bytes and one buffer out of a reservation into the charge of a buffer that has been allocated. The accounts'
  * totals stay what they are; their reserved part shrinks. ret must be empty; asserts that the reservation has as much. */

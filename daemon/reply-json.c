@@ -80,7 +80,7 @@ static int build_usage(const QuotaAccount *account, uint64_t bytes_max, uint64_t
                         PAIR_LIMIT("buffersMax", buffers_max));
 }
 
-static int build_heap_usages(const Accounting *accounting, const Client *client, const Peer *peer, sd_json_variant **ret) {
+static int build_heap_usages(const Accounting *accounting, const Client *client, sd_json_variant **ret) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *usages = NULL;
         int r;
 
@@ -88,19 +88,12 @@ static int build_heap_usages(const Accounting *accounting, const Client *client,
         if (r < 0)
                 return r;
 
-        for (const QuotaShare *share = client->shares.first; share; share = share->next) {
-                const Budget *budget = share->key;
-                PolicyLimits limits;
-
-                if (share->account.bytes == 0)
-                        continue;
-
-                accounting_limits(accounting, client, peer, budget->heap, &limits);
+        for (HeapUsage usage = {}; accounting_next_usage(accounting, client, &usage);) {
                 r = sd_json_variant_append_arraybo(
                                 &usages,
-                                SD_JSON_BUILD_PAIR_STRING("heap", budget->heap),
-                                SD_JSON_BUILD_PAIR_UNSIGNED("bytesUsed", share->account.bytes),
-                                PAIR_LIMIT("bytesMax", limits.heap_client_bytes));
+                                SD_JSON_BUILD_PAIR_STRING("heap", usage.heap->name),
+                                SD_JSON_BUILD_PAIR_UNSIGNED("bytesUsed", usage.bytes_used),
+                                PAIR_LIMIT("bytesMax", usage.bytes_max));
                 if (r < 0)
                         return r;
         }
@@ -115,13 +108,13 @@ int reply_json_usage(Accounting *accounting, const Client *client, const Peer *p
         PolicyLimits limits;
         int r;
 
-        accounting_limits(accounting, client, peer, NULL, &limits);
+        accounting_limits(accounting, client, &limits);
 
         r = build_usage(&client->account, limits.client_bytes, limits.client_buffers, &of_client);
         if (r >= 0)
                 r = build_usage(&client->user->account, limits.user_bytes, LIMIT_INFINITY, &of_user);
         if (r >= 0)
-                r = build_heap_usages(accounting, client, peer, &heaps);
+                r = build_heap_usages(accounting, client, &heaps);
         if (r >= 0) {
                 r = accounting_headroom(accounting, peer, &headroom);
                 if (r == -ENOENT) {
@@ -145,19 +138,19 @@ static int build_client(const Accounting *accounting, const Client *client, sd_j
         PolicyLimits limits;
         int r;
 
-        accounting_limits(accounting, client, NULL, NULL, &limits);
+        accounting_limits(accounting, client, &limits);
 
         r = build_usage(&client->account, limits.client_bytes, limits.client_buffers, &usage);
         if (r >= 0)
-                r = build_heap_usages(accounting, client, NULL, &heaps);
+                r = build_heap_usages(accounting, client, &heaps);
         if (r < 0)
                 return r;
 
         return sd_json_buildo(
                         ret,
-                        PAIR_STRING_OR_NULL("unit", client->unit),
-                        SD_JSON_BUILD_PAIR_STRING("cgroup", client->cgroup),
-                        SD_JSON_BUILD_PAIR_UNSIGNED("uid", client->uid),
+                        PAIR_STRING_OR_NULL("unit", client->identity.unit),
+                        SD_JSON_BUILD_PAIR_STRING("cgroup", client->identity.cgroup),
+                        SD_JSON_BUILD_PAIR_UNSIGNED("uid", client->identity.uid),
                         SD_JSON_BUILD_PAIR_UNSIGNED("user", client->user->uid),
                         SD_JSON_BUILD_PAIR_UNSIGNED("connections", client->n_connections),
                         SD_JSON_BUILD_PAIR_VARIANT("usage", usage),
@@ -196,7 +189,7 @@ int reply_json_live_buffers(Accounting *accounting, const char *unit, uint64_t u
 
         for (size_t i = 0; i < ledger_n_records(ledger); i++) {
                 const LedgerRecord *record = ledger_at(ledger, i);
-                const LedgerOwner *owner = record->owner;
+                const Identity *owner = record->owner;
 
                 if ((unit && !streq_ptr(unit, owner->unit)) || (uid != UINT64_MAX && uid != owner->uid))
                         continue;

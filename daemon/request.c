@@ -141,8 +141,8 @@ static void request_deliver(AllocateRequest *request, WorkerResult *result) {
         for (size_t i = 0; i < n_buffers; i++)
                 buffers[i] = (LedgerBuffer) { .inode = result->buffers[i].inode, .size = request->size };
 
-        int r = accounting_record(accounting, &request->reservation, request->connection->peer, request_heap(request),
-                                  request->label, buffers, n_buffers);
+        int r = accounting_record(accounting, &request->reservation, request->connection->peer, request->label,
+                                  buffers, n_buffers);
         if (r == -EEXIST) { /* a worker cannot have made what is in the ledger already */
                 request_fail_resource(request, "processes");
                 return;
@@ -216,7 +216,8 @@ static bool request_reserve(AllocateRequest *request) {
                 return false;
         }
 
-        int r = accounting_reserve(accounting, connection->peer, connection->client, heap, request->size, request->n_buffers,
+        int r = accounting_reserve(accounting, connection->peer, connection->client,
+                                   heap_registry_find(&request->manager->heaps, heap), request->size, request->n_buffers,
                                    &request->reservation, &refusal);
         if (r >= 0)
                 return true;
@@ -331,7 +332,7 @@ static void request_allocate(AllocateRequest *request) {
                         &(WorkerJobParameters) {
                                 .client = request->connection->client,
                                 .cgroup_fd = request->connection->peer->cgroup_fd,
-                                .cgroup_id = request->connection->peer->cgroup_ids.ids[0],
+                                .cgroup_id = request->connection->peer->identity.cgroup_ids.ids[0],
                                 .device_fd = device_fd,
                                 .size = request->size,
                                 .n_buffers = request->n_buffers,
@@ -348,7 +349,11 @@ static void request_allocate(AllocateRequest *request) {
 static bool on_allowed(const char *heap, void *userdata) {
         AllocateRequest *request = userdata;
 
-        return accounting_may_use(request->manager->accounting, request->connection->peer, heap);
+        /* A heap that no scan has found is subject to the rules for its name all the same. */
+        const Heap *found = heap_registry_find(&request->manager->heaps, heap);
+        const Heap unknown = { .name = (char *) heap };
+
+        return accounting_may_use(request->manager->accounting, request->connection->peer, found ?: &unknown);
 }
 
 static void on_chosen(const ChoiceResult *result, void *userdata) {

@@ -4,16 +4,17 @@
 #include "client.h"
 #include "config.h"
 #include "heap.h"
+#include "peer.h"
 
-/* Puts policy's questions with the facts it wants: which rules name a heap is a matter of its region's names. */
+/* Calls policy.c with the names of all heaps that share a heap's region, and with the region's size. */
 typedef struct Rules {
         Config *const *config; /* where the manager keeps the configuration in force */
         HeapRegistry *heaps;
-        uint64_t ram; /* bytes */
+        uint64_t ram; /* MemTotal in bytes */
 } Rules;
 
-bool rules_may_use(const Rules *rules, const Peer *peer, const char *heap);
+/* Whether the peer may use the heap at all. */
+bool rules_may_use(const Rules *rules, const Peer *peer, const Heap *heap);
 
-/* Which limits hold for a client, of a heap or without regard to one (NULL). peer adds nothing to the limits but the groups,
- * and may be NULL. */
-void rules_limits(const Rules *rules, const Client *client, const Peer *peer, const char *heap, PolicyLimits *ret);
+/* The limits that hold for a client, of a heap or without regard to one (NULL). */
+void rules_limits(const Rules *rules, const Client *client, const Heap *heap, PolicyLimits *ret);

@@ -248,7 +248,7 @@ static int vl_method_list_clients(sd_varlink *varlink, sd_json_variant *paramete
         int r = link_dispatch_nothing(link, parameters);
         if (r != 0)
                 return r;
-        if (link->connection.peer->uid != 0)
+        if (link->connection.peer->identity.uid != 0)
                 return sd_varlink_error(varlink, SD_VARLINK_ERROR_PERMISSION_DENIED, NULL);
 
         return link_answer_counted(link, flags, build_clients);
@@ -282,7 +282,7 @@ static int vl_method_list_buffers(sd_varlink *varlink, sd_json_variant *paramete
         r = link_dispatch(link, parameters, table, &p);
         if (r != 0)
                 return r;
-        if (link->connection.peer->uid != 0)
+        if (link->connection.peer->identity.uid != 0)
                 return sd_varlink_error(varlink, SD_VARLINK_ERROR_PERMISSION_DENIED, NULL);
 
         free(link->unit);

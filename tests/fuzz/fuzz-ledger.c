@@ -79,7 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         check(ledger_open(dir_fd, boot, &ledger, &set_aside) >= 0);
 
         /* What was read in can be added to, ended, and is the same the next time. */
-        LedgerOwner owner = { .cgroup = (char *) "/fuzz" };
+        Identity owner = { .cgroup = (char *) "/fuzz" };
         LedgerEntry entry = { .owner = &owner, .heap = "system" };
         size_t n = ledger_n_records(ledger);
         for (size_t i = 1; i < n; i++)

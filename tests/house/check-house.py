@@ -13,11 +13,11 @@ import sys
 # and for whatever begins with it and a hyphen: 'ledger' for ledger.c and ledger-file.h.
 LAYERS = [
     ['util/'],
-    ['quota', 'policy'],
-    ['config', 'client', 'memory-cgroup', 'cgroup-bytes', 'census', 'dmabuf-iter', 'heap', 'worker-protocol'],
+    ['quota', 'policy', 'identity', 'cgroup-bytes', 'memory-cgroup'],
+    ['config', 'client', 'peer', 'census', 'dmabuf-iter', 'heap', 'worker-protocol'],
     ['ledger', 'rules', 'device-monitor', 'module', 'heap-scan', 'heap-choice', 'worker', 'spawner-link', 'buffer', 'input-watch',
      'varlink-io.dmaheapd.Allocator'],
-    ['manager', 'accounting', 'request'],
+    ['manager', 'accounting', 'budget', 'request'],
     ['varlink-server', 'reply-json'],
     ['main', 'spawner'],
 ]

@@ -10,6 +10,7 @@
 #include "accounting-internal.h"
 #include "config-load.h"
 #include "fd-util.h"
+#include "memory-cgroup.h"
 #include "unit.h"
 
 #define KIB UINT64_C(1024)
@@ -169,35 +170,26 @@ static Caller connect_unit(World *world, const char *unit, bool unit_is_user, co
         *strrchr(path, '/') = 0;
 
         Peer peer = {
-                .unit = (char *) unit,
-                .user_unit = unit_is_user,
-                .cgroup = (char *) cgroup,
-                .uid = uid,
-                .user = user,
+                .identity = {
+                        .unit = (char *) unit,
+                        .unit_is_user = unit_is_user,
+                        .cgroup = (char *) cgroup,
+                        .uid = uid,
+                        .user = user,
+                },
         };
         peer.cgroup_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         assert_true(peer.cgroup_fd >= 0);
-        assert_int_equal(cgroup_ids_read(world->cgroup_root_fd, peer.cgroup_fd, &peer.cgroup_ids), 0);
+        assert_int_equal(cgroup_ids_read(world->cgroup_root_fd, peer.cgroup_fd, &peer.identity.cgroup_ids), 0);
 
         Caller caller = { .peer = peer };
-        assert_int_equal(client_registry_get(
-                                 &world->clients,
-                                 &(ClientKey) {
-                                         .unit = unit,
-                                         .user_unit = unit_is_user,
-                                         .cgroup = cgroup,
-                                         .cgroup_id = peer.cgroup_ids.ids[0],
-                                         .uid = uid,
-                                         .user = user,
-                                 },
-                                 &caller.client),
-                         0);
+        assert_int_equal(client_registry_get(&world->clients, &peer.identity, &caller.client), 0);
         caller.client->n_connections++;
         return caller;
 }
 
 static const CgroupIds *caller_ids(const Caller *caller) {
-        return &caller->peer.cgroup_ids;
+        return &caller->peer.identity.cgroup_ids;
 }
 
 static Caller connect_camera(World *world) {
@@ -211,14 +203,20 @@ static void disconnect(World *world, Caller *caller) {
         *caller = (Caller) {};
 }
 
-static int reserve(World *world, const Caller *caller, const char *heap, uint64_t size, uint32_t n, Reservation *ret,
-                   AccountingRefusal *ret_refusal) {
-        return accounting_reserve(world->accounting, &caller->peer, caller->client, heap, size, n, ret, ret_refusal);
+static Heap *find_heap(World *world, const char *name) {
+        Heap *heap = heap_registry_find(&world->heaps, name);
+
+        assert_non_null(heap);
+        return heap;
 }
 
-static int record(World *world, Reservation *reservation, const Caller *caller, const char *heap, const LedgerBuffer *buffers,
-                  uint32_t n) {
-        return accounting_record(world->accounting, reservation, &caller->peer, heap, "frame", buffers, n);
+static int reserve(World *world, const Caller *caller, const char *heap, uint64_t size, uint32_t n, Reservation *ret,
+                   AccountingRefusal *ret_refusal) {
+        return accounting_reserve(world->accounting, &caller->peer, caller->client, find_heap(world, heap), size, n, ret, ret_refusal);
+}
+
+static int record(World *world, Reservation *reservation, const Caller *caller, const LedgerBuffer *buffers, uint32_t n) {
+        return accounting_record(world->accounting, reservation, &caller->peer, "frame", buffers, n);
 }
 
 /* Allocates buffers with inode numbers from `inode` on. */
@@ -231,7 +229,7 @@ static void allocate(World *world, const Caller *caller, const char *heap, uint6
         for (uint32_t i = 0; i < n; i++)
                 buffers[i] = (LedgerBuffer) { inode + i, size };
         assert_int_equal(reserve(world, caller, heap, size, n, &reservation, &refusal), 0);
-        assert_int_equal(record(world, &reservation, caller, heap, buffers, n), 0);
+        assert_int_equal(record(world, &reservation, caller, buffers, n), 0);
 }
 
 static void assert_account(const QuotaAccount *account, uint64_t bytes, uint64_t buffers, uint64_t reserved) {
@@ -243,7 +241,7 @@ static void assert_account(const QuotaAccount *account, uint64_t bytes, uint64_t
 static Budget *budget_of(World *world, const char *heap) {
         Budget *budget;
 
-        assert_int_equal(accounting_get_budget(world->accounting, heap, &budget), 0);
+        assert_int_equal(budget_registry_get(&world->accounting->budgets, &world->heaps, find_heap(world, heap), &budget), 0);
         return budget;
 }
 
@@ -421,7 +419,7 @@ static void test_memory_limit(void **state) {
         assert_limit(world, &camera, "system", 300 * MIB, QUOTA_SCOPE_SYSTEM, "", 924 * MIB, 624 * MIB);
 
         /* Once allocated, they are in MemAvailable, or would be. */
-        assert_int_equal(record(world, &reservation, &camera, "system",
+        assert_int_equal(record(world, &reservation, &camera,
                                 (LedgerBuffer[]) { { 10, 100 * MIB }, { 11, 100 * MIB } }, 2),
                          0);
         assert_false(accounting_in_flight(world->accounting));
@@ -549,12 +547,12 @@ static void test_record(void **state) {
         for (unsigned kernel_charges = 0; kernel_charges <= 1; kernel_charges++) {
                 world->heaps.mem_accounting = kernel_charges;
                 assert_int_equal(reserve(world, &camera, "system", 3 * MIB, 2, &reservation, &refusal), 0);
-                assert_int_equal(record(world, &reservation, &camera, "system", buffers, 2), 0);
+                assert_int_equal(record(world, &reservation, &camera, buffers, 2), 0);
                 assert_true(quota_charge_is_empty(&reservation.charge));
                 assert_held(world, camera.client, "system", 6 * MIB, 2, 0, false);
                 assert_int_equal(cgroup_sum(world, caller_ids(&camera)->ids[0]), kernel_charges ? 0 : 6 * MIB);
                 assert_int_equal(cgroup_sum(world, caller_ids(&camera)->ids[1]), kernel_charges ? 0 : 6 * MIB);
-                assert_int_equal(heap_registry_find(&world->heaps, "system")->bytes_used, 6 * MIB);
+                assert_int_equal(find_heap(world, "system")->bytes_used, 6 * MIB);
 
                 const LedgerRecord *entry = ledger_find(accounting_ledger(world->accounting), 11);
                 assert_int_equal(entry->size, 3 * MIB);
@@ -572,7 +570,7 @@ static void test_record(void **state) {
                 accounting_withdraw(world->accounting, buffers, 2);
                 assert_held(world, camera.client, "system", 0, 0, 0, false);
                 assert_int_equal(cgroup_sum(world, caller_ids(&camera)->ids[0]), 0);
-                assert_int_equal(heap_registry_find(&world->heaps, "system")->bytes_used, 0);
+                assert_int_equal(find_heap(world, "system")->bytes_used, 0);
                 assert_int_equal(ledger_n_records(accounting_ledger(world->accounting)), 0);
         }
 
@@ -589,10 +587,10 @@ static void test_record_refused(void **state) {
 
         allocate(world, &camera, "system", MIB, 1, 10);
         assert_int_equal(reserve(world, &camera, "system", MIB, 2, &reservation, &refusal), 0);
-        assert_int_equal(record(world, &reservation, &camera, "system", (LedgerBuffer[]) { { 11, MIB }, { 10, MIB } }, 2), -EEXIST);
+        assert_int_equal(record(world, &reservation, &camera, (LedgerBuffer[]) { { 11, MIB }, { 10, MIB } }, 2), -EEXIST);
         assert_held(world, camera.client, "system", 3 * MIB, 3, 2 * MIB, false);
         assert_int_equal(cgroup_sum(world, caller_ids(&camera)->ids[0]), 3 * MIB);
-        assert_int_equal(heap_registry_find(&world->heaps, "system")->bytes_used, MIB);
+        assert_int_equal(find_heap(world, "system")->bytes_used, MIB);
         assert_null(ledger_find(accounting_ledger(world->accounting), 11));
 
         accounting_release(world->accounting, &reservation);
@@ -610,7 +608,7 @@ static void test_withdraw_some(void **state) {
         accounting_withdraw(world->accounting, (LedgerBuffer[]) { { 12, MIB }, { 10, MIB }, { 99, MIB } }, 3);
         assert_held(world, camera.client, "system", MIB, 1, 0, false);
         assert_int_equal(cgroup_sum(world, caller_ids(&camera)->ids[1]), MIB);
-        assert_int_equal(heap_registry_find(&world->heaps, "system")->bytes_used, MIB);
+        assert_int_equal(find_heap(world, "system")->bytes_used, MIB);
         assert_non_null(ledger_find(accounting_ledger(world->accounting), 11));
         disconnect(world, &camera);
 }
@@ -632,7 +630,7 @@ static void test_census(void **state) {
         assert_null(ledger_find(accounting_ledger(world->accounting), 10));
         assert_non_null(ledger_find(accounting_ledger(world->accounting), 12));
         assert_int_equal(cgroup_sum(world, caller_ids(&camera)->ids[0]), 2 * MIB);
-        assert_int_equal(heap_registry_find(&world->heaps, "system")->bytes_used, 2 * MIB);
+        assert_int_equal(find_heap(world, "system")->bytes_used, 2 * MIB);
 
         sequence = accounting_on_census_begin(world->accounting);
         accounting_on_census(&census, sequence, world->accounting);
@@ -691,7 +689,7 @@ static void test_adopt(void **state) {
                 const Client *client = world->clients.clients;
                 assert_non_null(client);
                 assert_null(client->next);
-                assert_string_equal(client->unit, "camera.service");
+                assert_string_equal(client->identity.unit, "camera.service");
                 assert_int_equal(client->user->uid, 1000);
                 assert_int_equal(client->n_connections, 0);
 
@@ -706,8 +704,8 @@ static void test_adopt(void **state) {
                 assert_account(&world->accounting->system, 11 * MIB, 3, 0);
                 assert_int_equal(cgroup_sum(world, ids.ids[0]), kernel_charges ? 5 * MIB : 11 * MIB);
                 assert_int_equal(cgroup_sum(world, ids.ids[1]), kernel_charges ? 5 * MIB : 11 * MIB);
-                assert_int_equal(heap_registry_find(&world->heaps, "system")->bytes_used, 6 * MIB);
-                assert_int_equal(heap_registry_find(&world->heaps, "reserved")->bytes_used, 5 * MIB);
+                assert_int_equal(find_heap(world, "system")->bytes_used, 6 * MIB);
+                assert_int_equal(find_heap(world, "reserved")->bytes_used, 5 * MIB);
                 assert_false(accounting_in_flight(world->accounting));
 
                 /* Who connects now is the same client, and what ends now is given back. */
@@ -717,7 +715,7 @@ static void test_adopt(void **state) {
                 assert_held(world, client, "system", 0, 0, 0, false);
                 assert_held(world, client, "reserved", 0, 0, 0, false);
                 assert_int_equal(cgroup_sum(world, ids.ids[0]), 0);
-                assert_int_equal(heap_registry_find(&world->heaps, "system")->bytes_used, 0);
+                assert_int_equal(find_heap(world, "system")->bytes_used, 0);
                 disconnect(world, &camera);
         }
 }
@@ -761,7 +759,7 @@ static void test_adopt_unattributed(void **state) {
 
         assert_int_equal(ledger_add(accounting_ledger(world->accounting),
                                     &(LedgerEntry) {
-                                            .owner = &(LedgerOwner) {
+                                            .owner = &(Identity) {
                                                     .cgroup = (char *) LEDGER_UNATTRIBUTED,
                                                     .cgroup_ids = none,
                                                     .uid = (uid_t) -1,
@@ -776,7 +774,7 @@ static void test_adopt_unattributed(void **state) {
         assert_null(world->clients.clients);
         assert_account(&world->accounting->system, 3 * MIB, 1, 0);
         assert_account(&budget_of(world, "system")->total, 0, 0, 0);
-        assert_int_equal(heap_registry_find(&world->heaps, "system")->bytes_used, 3 * MIB);
+        assert_int_equal(find_heap(world, "system")->bytes_used, 3 * MIB);
         accounting_on_census(&(CensusResult) {}, UINT64_MAX, world->accounting);
         assert_account(&world->accounting->system, 0, 0, 0);
 }
@@ -826,21 +824,57 @@ static void test_may_use(void **state) {
 
         static const char *const heaps[] = { "reserved", HEAP_DEFAULT_CMA_REGION };
         for (size_t i = 0; i < ELEMENTSOF(heaps); i++) {
-                assert_true(accounting_may_use(world->accounting, &camera.peer, heaps[i]));
-                assert_true(accounting_may_use(world->accounting, &a.peer, heaps[i]));
-                assert_false(accounting_may_use(world->accounting, &user_a.peer, heaps[i]));
+                assert_true(accounting_may_use(world->accounting, &camera.peer, find_heap(world, heaps[i])));
+                assert_true(accounting_may_use(world->accounting, &a.peer, find_heap(world, heaps[i])));
+                assert_false(accounting_may_use(world->accounting, &user_a.peer, find_heap(world, heaps[i])));
         }
-        assert_true(accounting_may_use(world->accounting, &user_a.peer, "system"));
+        assert_true(accounting_may_use(world->accounting, &user_a.peer, find_heap(world, "system")));
 
         user_a.peer.groups = groups;
         user_a.peer.n_groups = 2;
-        assert_true(accounting_may_use(world->accounting, &user_a.peer, "reserved"));
+        assert_true(accounting_may_use(world->accounting, &user_a.peer, find_heap(world, "reserved")));
         user_a.peer.n_groups = 1;
-        assert_false(accounting_may_use(world->accounting, &user_a.peer, "reserved"));
+        assert_false(accounting_may_use(world->accounting, &user_a.peer, find_heap(world, "reserved")));
 
         disconnect(world, &camera);
         disconnect(world, &a);
         disconnect(world, &user_a);
+}
+
+/* What a client holds of each region or heap, with its limit; nothing of those it holds nothing of any more. */
+static void test_usage(void **state) {
+        _cleanup_world_ World *world = world_new("ClientBytesMax=40M\n[Heap default_cma_region]\nClientBytesMax=20M\n");
+        Caller camera = connect_camera(world);
+        HeapUsage usage = {};
+        PolicyLimits limits;
+        (void) state;
+
+        accounting_limits(world->accounting, camera.client, &limits);
+        assert_int_equal(limits.client_bytes, 40 * MIB);
+        assert_int_equal(limits.heap_client_bytes, LIMIT_INFINITY);
+
+        assert_false(accounting_next_usage(world->accounting, camera.client, &usage));
+        allocate(world, &camera, HEAP_DEFAULT_CMA_REGION, 3 * MIB, 1, 10);
+        allocate(world, &camera, "system", 7 * MIB, 1, 11);
+        allocate(world, &camera, "reserved", 4 * MIB, 1, 12);
+
+        assert_true(accounting_next_usage(world->accounting, camera.client, &usage));
+        assert_ptr_equal(usage.heap, find_heap(world, "system"));
+        assert_int_equal(usage.bytes_used, 7 * MIB);
+        assert_int_equal(usage.bytes_max, LIMIT_INFINITY);
+        assert_true(accounting_next_usage(world->accounting, camera.client, &usage));
+        assert_ptr_equal(usage.heap, find_heap(world, HEAP_DEFAULT_CMA_REGION));
+        assert_int_equal(usage.bytes_used, 7 * MIB);
+        assert_int_equal(usage.bytes_max, 20 * MIB);
+        assert_false(accounting_next_usage(world->accounting, camera.client, &usage));
+
+        accounting_withdraw(world->accounting, (LedgerBuffer[]) { { 11, 7 * MIB } }, 1);
+        usage = (HeapUsage) {};
+        assert_true(accounting_next_usage(world->accounting, camera.client, &usage));
+        assert_ptr_equal(usage.heap, find_heap(world, HEAP_DEFAULT_CMA_REGION));
+        assert_false(accounting_next_usage(world->accounting, camera.client, &usage));
+
+        disconnect(world, &camera);
 }
 
 int main(void) {
@@ -867,6 +901,7 @@ int main(void) {
                 cmocka_unit_test(test_adopt_without_census),
                 cmocka_unit_test(test_reload),
                 cmocka_unit_test(test_may_use),
+                cmocka_unit_test(test_usage),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

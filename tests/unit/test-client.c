@@ -11,20 +11,21 @@
 
 #include "client.h"
 #include "fd-util.h"
+#include "peer.h"
 #include "unit.h"
 
 static Client *get(ClientRegistry *registry, const char *unit, bool unit_is_user, uint64_t cgroup_id, uid_t uid, uid_t user) {
-        ClientKey key = {
-                .unit = unit,
-                .user_unit = unit_is_user,
-                .cgroup = "/somewhere",
-                .cgroup_id = cgroup_id,
+        const Identity identity = {
+                .unit = (char *) unit,
+                .unit_is_user = unit_is_user,
+                .cgroup = (char *) "/somewhere",
+                .cgroup_ids = { { cgroup_id, 1 }, 2 },
                 .uid = uid,
                 .user = user,
         };
         Client *client = NULL;
 
-        assert_int_equal(client_registry_get(registry, &key, &client), 0);
+        assert_int_equal(client_registry_get(registry, &identity, &client), 0);
         client->n_connections++;
         return client;
 }

@@ -20,14 +20,14 @@
 static const uint8_t boot[16] = "this boot";
 static const uint8_t other_boot[16] = "another";
 
-static const LedgerOwner camera = {
+static const Identity camera = {
         .unit = (char *) "camera.service",
         .cgroup = (char *) "/system.slice/camera.service",
         .cgroup_ids = { { 4711, 42 }, 2 },
         .uid = 1000,
         .user = 1000,
 };
-static const LedgerOwner nobody = { .cgroup = (char *) LEDGER_UNATTRIBUTED, .uid = (uid_t) -1, .user = (uid_t) -1 };
+static const Identity nobody = { .cgroup = (char *) LEDGER_UNATTRIBUTED, .uid = (uid_t) -1, .user = (uid_t) -1 };
 
 typedef struct Place {
         char *path;
@@ -77,7 +77,7 @@ static void assert_set_aside(const Place *place, const char *why) {
         assert_int_equal(ledger_n_records(ledger), 0);
 }
 
-static int add_one(Ledger *ledger, uint64_t inode, const LedgerOwner *owner) {
+static int add_one(Ledger *ledger, uint64_t inode, const Identity *owner) {
         LedgerEntry entry = { .owner = owner, .heap = "system", .label = "frame", .allocated_usec = 5, .kernel_charges = true };
 
         return ledger_add(ledger, &entry, &(LedgerBuffer) { inode, 4096 }, 1, NULL);
@@ -140,6 +140,37 @@ static void test_roundtrip(void **state) {
         assert_null(ledger_find(ledger, 26));
 }
 
+/* The bytes in the file, which another version of the daemon reads after an upgrade. */
+static void test_format(void **state) {
+        _cleanup_(place_done) Place place = place_new();
+        _cleanup_(ledger_freep) Ledger *ledger = open_good(&place);
+        LedgerEntry entry = { .owner = &camera, .heap = "system", .label = "frame", .allocated_usec = 77, .kernel_charges = true };
+        static const char strings[] = "systemframecamera.service/system.slice/camera.service";
+        uint64_t words[128] = {
+                [0] = 30, [2] = 4096, [3] = 77, [4] = 1, [8] = 4711, [9] = 42,
+        };
+        uint8_t *bytes = (uint8_t *) words;
+        LedgerFileSlot slot;
+        (void) state;
+
+        assert_int_equal(ledger_add(ledger, &entry, &(LedgerBuffer) { 30, 4096 }, 1, NULL), 0);
+        _cleanup_close_ int fd = openat(place.fd, "ledger", O_RDONLY | O_CLOEXEC);
+        assert_int_equal(pread(fd, &slot, sizeof(slot), 4096), sizeof(slot));
+
+        memcpy(bytes + 40, (uint32_t[]) { 1000, 1000, 1 | 2 | 4 }, 12); /* uid, user, flags */
+        memcpy(bytes + 52, (uint16_t[]) { strlen("/system.slice/camera.service") }, 2);
+        memcpy(bytes + 54, (uint8_t[]) { 2, strlen("system"), strlen("frame"), strlen("camera.service") }, 4);
+        memcpy(bytes + 192, strings, strlen(strings));
+        words[1] = slot.checksum;
+        assert_memory_equal(&slot, words, sizeof(slot));
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+        LedgerFileHeader header;
+        assert_int_equal(pread(fd, &header, sizeof(header), 0), sizeof(header));
+        assert_int_equal(slot.checksum, UINT64_C(0x81bc2a088b2b9708));
+        assert_int_equal(header.checksum, UINT64_C(0x75f1b57c1b311ed1));
+#endif
+}
+
 /* Every string at its limit, and one past it. */
 static void test_string_limits(void **state) {
         _cleanup_(place_done) Place place = place_new();
@@ -155,7 +186,7 @@ static void test_string_limits(void **state) {
                 cgroup[i] = 'a' + i % 26;
         cgroup[sizeof(cgroup) - 1] = 0;
 
-        LedgerOwner owner = { .unit = unit, .unit_is_user = true, .cgroup = cgroup, .cgroup_ids.n = CGROUP_IDS_MAX };
+        Identity owner = { .unit = unit, .unit_is_user = true, .cgroup = cgroup, .cgroup_ids.n = CGROUP_IDS_MAX };
         for (size_t i = 0; i < CGROUP_IDS_MAX; i++)
                 owner.cgroup_ids.ids[i] = UINT64_MAX - i;
         LedgerEntry entry = { .owner = &owner, .heap = heap, .label = label };
@@ -204,7 +235,7 @@ static void test_cut_paths(void **state) {
         (void) state;
 
         for (unsigned n = 0; n < 3; n++) {
-                LedgerOwner owner = { .cgroup = cgroup, .cgroup_ids = { .n = 1, .ids = { 7 + n } }, .uid = 1 };
+                Identity owner = { .cgroup = cgroup, .cgroup_ids = { .n = 1, .ids = { 7 + n } }, .uid = 1 };
                 LedgerEntry entry = { .owner = &owner, .heap = "system" };
                 char *p = cgroup;
 
@@ -658,6 +689,7 @@ static void test_killed(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_roundtrip),
+                cmocka_unit_test(test_format),
                 cmocka_unit_test(test_string_limits),
                 cmocka_unit_test(test_cut_paths),
                 cmocka_unit_test(test_refusals),

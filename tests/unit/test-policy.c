@@ -37,11 +37,11 @@ static void test_amount(void **state) {
 }
 
 static void test_defaults(void **state) {
-        const PolicySubject subject = { .unit = "a.service", .uid = 1000 };
+        const Identity identity = { .unit = (char *) "a.service", .uid = 1000 };
         PolicyLimits limits;
         (void) state;
 
-        policy_limits(&defaults, &subject, NULL, 4 * GIB, &limits);
+        policy_limits(&defaults, &identity, NULL, 4 * GIB, &limits);
         assert_int_equal(limits.client_bytes, GIB);
         assert_int_equal(limits.client_buffers, 1024);
         assert_int_equal(limits.user_bytes, 2 * GIB);
@@ -50,21 +50,21 @@ static void test_defaults(void **state) {
         assert_int_equal(limits.heap_client_bytes, LIMIT_INFINITY);
         assert_int_equal(limits.heap_bytes, LIMIT_INFINITY);
 
-        policy_limits(&defaults, &subject, &system_heap, 4 * GIB, &limits);
+        policy_limits(&defaults, &identity, &system_heap, 4 * GIB, &limits);
         assert_int_equal(limits.heap_client_bytes, LIMIT_INFINITY);
         assert_int_equal(limits.heap_bytes, LIMIT_INFINITY);
         assert_int_equal(limits.heap_others_bytes, LIMIT_INFINITY);
 
-        policy_limits(&defaults, &subject, &cma, 4 * GIB, &limits);
+        policy_limits(&defaults, &identity, &cma, 4 * GIB, &limits);
         assert_int_equal(limits.heap_client_bytes, 32 * MIB);
         assert_int_equal(limits.heap_bytes, 64 * MIB);
         assert_int_equal(limits.heap_others_bytes, 64 * MIB);
         assert_false(limits.heap_has_reserve);
-        assert_true(policy_may_use(&defaults, &subject, &cma));
+        assert_true(policy_may_use(&defaults, &(PolicySubject) { .identity = &identity }, &cma));
 }
 
 static void test_enforce_no(void **state) {
-        const PolicySubject subject = { .uid = 1000 };
+        const Identity identity = { .uid = 1000 };
         PolicyHeap heap = { .name = (char *) "reserved", .restricted = 1 };
         Policy policy = defaults;
         PolicyLimits limits;
@@ -73,14 +73,14 @@ static void test_enforce_no(void **state) {
         policy.enforce = false;
         policy.heaps = &heap;
         policy.n_heaps = 1;
-        policy_limits(&policy, &subject, &cma, GIB, &limits);
+        policy_limits(&policy, &identity, &cma, GIB, &limits);
         assert_int_equal(limits.client_bytes, LIMIT_INFINITY);
         assert_int_equal(limits.client_buffers, LIMIT_INFINITY);
         assert_int_equal(limits.heap_bytes, LIMIT_INFINITY);
         assert_int_equal(limits.keep_available, 0);
 
         /* Permissions are not limits. */
-        assert_false(policy_may_use(&policy, &subject, &cma));
+        assert_false(policy_may_use(&policy, &(PolicySubject) { .identity = &identity }, &cma));
 }
 
 static void test_client_section(void **state) {
@@ -89,29 +89,29 @@ static void test_client_section(void **state) {
                 { (char *) "half.service", { POLICY_AMOUNT_PERCENT, 5000 }, {} },
         };
         Policy policy = defaults;
-        PolicySubject subject = { .unit = "camera.service" };
+        Identity identity = { .unit = (char *) "camera.service" };
         PolicyLimits limits;
         (void) state;
 
         policy.clients = clients;
         policy.n_clients = 2;
-        policy_limits(&policy, &subject, NULL, 4 * GIB, &limits);
+        policy_limits(&policy, &identity, NULL, 4 * GIB, &limits);
         assert_int_equal(limits.client_bytes, 3 * GIB);
         assert_int_equal(limits.client_buffers, 4096);
 
         /* The same name in a user's manager is just a name. */
-        subject.unit_is_user = true;
-        policy_limits(&policy, &subject, NULL, 4 * GIB, &limits);
+        identity.unit_is_user = true;
+        policy_limits(&policy, &identity, NULL, 4 * GIB, &limits);
         assert_int_equal(limits.client_bytes, GIB);
         assert_int_equal(limits.client_buffers, 1024);
 
-        subject = (PolicySubject) { .unit = "half.service" };
-        policy_limits(&policy, &subject, NULL, 4 * GIB, &limits);
+        identity = (Identity) { .unit = (char *) "half.service" };
+        policy_limits(&policy, &identity, NULL, 4 * GIB, &limits);
         assert_int_equal(limits.client_bytes, 2 * GIB);
         assert_int_equal(limits.client_buffers, 1024);
 
-        subject = (PolicySubject) {};
-        policy_limits(&policy, &subject, NULL, 4 * GIB, &limits);
+        identity = (Identity) {};
+        policy_limits(&policy, &identity, NULL, 4 * GIB, &limits);
         assert_int_equal(limits.client_bytes, GIB);
 }
 
@@ -122,7 +122,7 @@ static void test_reserve(void **state) {
                 .reserve_for = (char *[]) { (char *) "camera.service", NULL },
         };
         Policy policy = defaults;
-        PolicySubject camera = { .unit = "camera.service" }, other = { .unit = "other.service" };
+        Identity camera = { .unit = (char *) "camera.service" }, other = { .unit = (char *) "other.service" };
         PolicyLimits limits;
         (void) state;
 
@@ -165,7 +165,7 @@ static void test_reserve(void **state) {
         assert_int_equal(limits.heap_others_bytes, LIMIT_INFINITY);
 }
 
-/* Two names for one region: the rules for either bind both. */
+/* Two names for one region: the rules for either bind both, in whichever order. */
 static void test_names_of_a_region(void **state) {
         PolicyHeap heaps[] = {
                 { .name = (char *) "default_cma_region", .client_bytes_max = { POLICY_AMOUNT_NUMBER, 8 * MIB } },
@@ -176,7 +176,7 @@ static void test_names_of_a_region(void **state) {
                   .n_allow_uids = 1 },
         };
         Policy policy = defaults;
-        PolicySubject user = { .uid = 1000 }, stranger = { .uid = 1001 };
+        const Identity user = { .uid = 1000 }, stranger = { .uid = 1001 };
         PolicyLimits limits;
         (void) state;
 
@@ -184,9 +184,21 @@ static void test_names_of_a_region(void **state) {
         policy.n_heaps = 2;
         policy_limits(&policy, &user, &cma, GIB, &limits);
         assert_int_equal(limits.heap_client_bytes, 4 * MIB);
-        assert_true(policy_may_use(&policy, &user, &cma));
-        assert_false(policy_may_use(&policy, &stranger, &cma));
-        assert_true(policy_may_use(&policy, &stranger, &system_heap));
+        assert_true(policy_may_use(&policy, &(PolicySubject) { .identity = &user }, &cma));
+        assert_false(policy_may_use(&policy, &(PolicySubject) { .identity = &stranger }, &cma));
+        assert_true(policy_may_use(&policy, &(PolicySubject) { .identity = &stranger }, &system_heap));
+
+        /* The smaller of two limits and the larger of two reserves, and the reserve is for the units of both. */
+        heaps[0].client_bytes_max.value = 3 * MIB;
+        heaps[0].reserve_bytes = (PolicyAmount) { POLICY_AMOUNT_NUMBER, 16 * MIB };
+        heaps[1].reserve_bytes = (PolicyAmount) { POLICY_AMOUNT_NUMBER, 8 * MIB };
+        heaps[1].reserve_for = (char *[]) { (char *) "camera.service", NULL };
+        policy_limits(&policy, &user, &cma, GIB, &limits);
+        assert_int_equal(limits.heap_client_bytes, 3 * MIB);
+        assert_int_equal(limits.heap_others_bytes, 48 * MIB);
+        policy_limits(&policy, &(Identity) { .unit = (char *) "camera.service" }, &cma, GIB, &limits);
+        assert_true(limits.heap_has_reserve);
+        assert_int_equal(limits.heap_client_bytes, 16 * MIB);
 }
 
 static void test_allow(void **state) {
@@ -200,27 +212,30 @@ static void test_allow(void **state) {
                 .allow_units = (char *[]) { (char *) "camera.service", NULL },
         };
         Policy policy = defaults;
-        PolicySubject subject = { .uid = 1001 };
+        Identity identity = { .uid = 1001 };
+        PolicySubject subject = { .identity = &identity };
         (void) state;
 
         policy.heaps = &heap;
         policy.n_heaps = 1;
         assert_true(policy_may_use(&policy, &subject, &system_heap));
 
-        subject = (PolicySubject) { .uid = 0 };
+        identity = (Identity) { .uid = 0 };
         assert_false(policy_may_use(&policy, &subject, &system_heap));
 
-        subject = (PolicySubject) { .uid = 5, .gids = (gid_t[]) { 5, 44 }, .n_gids = 2 };
+        identity = (Identity) { .uid = 5 };
+        subject = (PolicySubject) { .identity = &identity, .gids = (gid_t[]) { 5, 44 }, .n_gids = 2 };
         assert_true(policy_may_use(&policy, &subject, &system_heap));
 
-        subject = (PolicySubject) { .uid = 5, .unit = "camera.service" };
+        identity = (Identity) { .uid = 5, .unit = (char *) "camera.service" };
+        subject = (PolicySubject) { .identity = &identity };
         assert_true(policy_may_use(&policy, &subject, &system_heap));
-        subject.unit_is_user = true;
+        identity.unit_is_user = true;
         assert_false(policy_may_use(&policy, &subject, &system_heap));
 
         /* Lists of which no name exists let nobody in. */
         heap = (PolicyHeap) { .name = (char *) "system", .restricted = 1 };
-        subject = (PolicySubject) { .uid = 0 };
+        identity = (Identity) { .uid = 0 };
         assert_false(policy_may_use(&policy, &subject, &system_heap));
 }
 

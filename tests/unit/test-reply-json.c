@@ -12,14 +12,27 @@ static struct {
         uint64_t headroom;
         int headroom_result;
         Ledger *ledger;
+        const HeapUsage *usages; /* the last one has no heap */
 } t;
 
-void accounting_limits(const Accounting *accounting, const Client *client, const Peer *peer, const char *heap, PolicyLimits *ret) {
+void accounting_limits(const Accounting *accounting, const Client *client, PolicyLimits *ret) {
         (void) accounting;
         (void) client;
-        (void) peer;
-        (void) heap;
         *ret = t.limits;
+}
+
+bool accounting_next_usage(const Accounting *accounting, const Client *client, HeapUsage *usage) {
+        const HeapUsage *next = t.usages;
+        (void) accounting;
+        (void) client;
+
+        while (usage->heap && next++->heap != usage->heap)
+                ;
+        if (!next->heap)
+                return false;
+
+        *usage = *next;
+        return true;
 }
 
 int accounting_headroom(const Accounting *accounting, const Peer *peer, uint64_t *ret) {
@@ -150,22 +163,25 @@ static void test_heaps(void **state) {
 
 static void test_usage(void **state) {
         User user = { .uid = 1000, .account = { .bytes = 12288, .buffers = 3 } };
-        Budget system = { .heap = (char *) "system" }, camera = { .heap = (char *) "camera" };
-        QuotaShare empty = { .key = &camera }, held = { .account = { .bytes = 8192, .buffers = 2 }, .key = &system, .next = &empty };
+        const Heap system = { .name = (char *) "system" };
+        HeapUsage usages[] = { { .heap = &system, .bytes_used = 8192, .bytes_max = 3 << 20 }, {} };
         Client client = {
-                .unit = (char *) "camera.service",
-                .cgroup = (char *) "/system.slice/camera.service",
-                .uid = 1001,
+                .identity = {
+                        .unit = (char *) "camera.service",
+                        .cgroup = (char *) "/system.slice/camera.service",
+                        .uid = 1001,
+                        .user = 1000,
+                },
                 .user = &user,
                 .account = { .bytes = 8192, .buffers = 2 },
-                .shares = { &held },
                 .n_connections = 5,
         };
         ClientRegistry clients = { .clients = &client };
         sd_json_variant *parameters = NULL;
         (void) state;
 
-        t.limits = (PolicyLimits) { .client_bytes = 1 << 20, .client_buffers = 1024, .user_bytes = 2 << 20, .heap_client_bytes = 3 << 20 };
+        t.limits = (PolicyLimits) { .client_bytes = 1 << 20, .client_buffers = 1024, .user_bytes = 2 << 20 };
+        t.usages = usages;
         t.headroom = 4 << 20;
         assert_int_equal(reply_json_usage(NULL, &client, NULL, &parameters), 0);
         assert_text(parameters,
@@ -184,10 +200,11 @@ static void test_usage(void **state) {
         /* A limit of none is null, and so is the unit of a client without one. */
         t.limits = (PolicyLimits) {
                 .client_bytes = LIMIT_INFINITY, .client_buffers = LIMIT_INFINITY,
-                .user_bytes = LIMIT_INFINITY, .heap_client_bytes = LIMIT_INFINITY,
+                .user_bytes = LIMIT_INFINITY,
         };
+        usages[0].bytes_max = LIMIT_INFINITY;
         t.headroom = MEMORY_INFINITY;
-        client.unit = NULL;
+        client.identity.unit = NULL;
         parameters = NULL;
         assert_int_equal(reply_json_usage(NULL, &client, NULL, &parameters), 0);
         assert_text(parameters,
@@ -201,7 +218,7 @@ static void test_usage(void **state) {
 
         /* A control group that is gone takes nothing any more. */
         t.headroom_result = -ENOENT;
-        client.shares = (QuotaShares) {};
+        t.usages++; /* and it holds nothing */
         parameters = NULL;
         assert_int_equal(reply_json_usage(NULL, &client, NULL, &parameters), 0);
         assert_text(parameters,
@@ -228,14 +245,14 @@ static void assert_live_buffers(const char *unit, uint64_t uid, const char *expe
 static void test_live_buffers(void **state) {
         static const uint8_t boot[16] = "this boot";
         _cleanup_free_ char *set_aside = NULL;
-        LedgerOwner camera = {
+        Identity camera = {
                 .unit = (char *) "camera.service",
                 .cgroup = (char *) "/system.slice/camera.service",
                 .cgroup_ids = { { 4711 }, 1 },
                 .uid = 1001,
                 .user = 1000,
         };
-        LedgerOwner nobody = { .cgroup = (char *) LEDGER_UNATTRIBUTED, .uid = (uid_t) -1, .user = (uid_t) -1 };
+        Identity nobody = { .cgroup = (char *) LEDGER_UNATTRIBUTED, .uid = (uid_t) -1, .user = (uid_t) -1 };
         LedgerEntry entry = { .owner = &camera, .heap = "system", .label = "frame", .allocated_usec = 77 };
         (void) state;
 

@@ -75,10 +75,10 @@ static struct {
         unsigned n_recorded_at_reply;
 } t;
 
-bool accounting_may_use(const Accounting *accounting, const Peer *peer, const char *heap) {
+bool accounting_may_use(const Accounting *accounting, const Peer *peer, const Heap *heap) {
         (void) accounting;
         assert_ptr_equal(peer, &t.peer);
-        return !t.denied || !strv_contains((char *const *) t.denied, heap);
+        return !t.denied || !strv_contains((char *const *) t.denied, heap->name);
 }
 
 const char *accounting_obstacle(const Accounting *accounting) {
@@ -86,12 +86,12 @@ const char *accounting_obstacle(const Accounting *accounting) {
         return t.obstacle;
 }
 
-int accounting_reserve(Accounting *accounting, const Peer *peer, Client *client, const char *heap, uint64_t size,
+int accounting_reserve(Accounting *accounting, const Peer *peer, Client *client, Heap *heap, uint64_t size,
                        uint32_t n_buffers, Reservation *ret, AccountingRefusal *ret_refusal) {
         (void) accounting;
-        (void) heap;
         (void) size;
         (void) n_buffers;
+        assert_non_null(heap);
         assert_ptr_equal(peer, &t.peer);
         assert_ptr_equal(client, &t.client);
         assert_null(ret->client);
@@ -104,6 +104,7 @@ int accounting_reserve(Accounting *accounting, const Peer *peer, Client *client,
                 return r;
 
         ret->client = client;
+        ret->heap = heap;
         t.n_held++;
         return 0;
 }
@@ -117,10 +118,9 @@ void accounting_release(Accounting *accounting, Reservation *reservation) {
         t.n_held--;
 }
 
-int accounting_record(Accounting *accounting, Reservation *reservation, const Peer *peer, const char *heap, const char *label,
+int accounting_record(Accounting *accounting, Reservation *reservation, const Peer *peer, const char *label,
                       const LedgerBuffer *buffers, uint32_t n_buffers) {
         (void) accounting;
-        (void) heap;
         assert_ptr_equal(peer, &t.peer);
         assert_non_null(reservation->client);
         if (t.record_result < 0)
@@ -275,7 +275,7 @@ static int setup(void **state) {
         assert_true(sd_event_new(&t.event) >= 0);
         t.config.allocation_timeout_usec = UINT64_MAX;
         t.peer.cgroup_fd = STDIN_FILENO;
-        t.peer.cgroup_ids = (CgroupIds) { { 4711 }, 1 };
+        t.peer.identity.cgroup_ids = (CgroupIds) { { 4711 }, 1 };
         t.connection = (Connection) { .peer = &t.peer, .client = &t.client, .admitted = true };
         t.manager.event = t.event;
         t.manager.config = &t.config;
