@@ -15,7 +15,7 @@ _dmaheapctl() {
         local verbs='list allocate usage clients buffers info monitor top'
         local verb= i word=
 
-        # '=' separates words in COMP_WORDS: put an option and its value together again.
+        # '=' is a word of its own in COMP_WORDS. word becomes the option whose value is completed, cur the value's beginning.
         cur=${COMP_WORDS[COMP_CWORD]}
         if [[ $cur == '=' ]]; then
                 word=${COMP_WORDS[COMP_CWORD - 1]} cur=
@@ -65,7 +65,7 @@ _dmaheapctl() {
                 top) choices="$common --delay= --iterations=" ;;
                 *) choices=$common ;;
                 esac
-                # Commands first; options when asked for.
+                # Before the command, offer options only if the word begins with '-'.
                 [[ -z $verb && $cur != -* ]] && choices=$verbs
                 ;;
         esac

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* dmaheapctl allocate: for a shell script that wants a dma-buf, and for seeing whether one can be had. */
+/*
+ * dmaheapctl allocate: runs a command with buffers, or shows whether they can be allocated.
+ *
+ * Invariant: the command gets exactly the buffers as its fds from 3 on, in the order of the reply; every other fd of this
+ * process above 2 is close-on-exec.
+ */
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -11,7 +16,7 @@
 #include "shared/exec.h"
 #include "verbs.h"
 
-/* The LISTEN_FDS convention: fds from 3 up. */
+/* The first fd by the convention of sd_listen_fds(3). */
 #define FDS_START 3
 
 enum {
@@ -22,7 +27,7 @@ enum {
         OPTION_LABEL,
 };
 
-/* Puts the buffers' fds at 3, 4, … and lets a new program inherit them. */
+/* Moves the buffers' fds to 3, 4 and so on, where the command inherits them. Returns 0 or a negative errno. */
 static int arrange_fds(DmaHeapReply *reply) {
         size_t n = dmaheap_reply_n_buffers(reply);
         int fds[DMAHEAP_BUFFERS_MAX];
@@ -30,7 +35,7 @@ static int arrange_fds(DmaHeapReply *reply) {
         if (n > ELEMENTS_OF(fds))
                 return -EPROTO;
 
-        /* Out of the way first: an fd may sit where another one has to go. */
+        /* Move all of them above the target range first: dup2() would close a buffer that has another's number. */
         for (size_t i = 0; i < n; i++) {
                 CLEANUP_FD int fd = dmaheap_reply_take_fd(reply, i);
 
@@ -44,7 +49,8 @@ static int arrange_fds(DmaHeapReply *reply) {
         return 0;
 }
 
-/* LISTEN_FDNAMES: the heap's name, once for each fd. Heap names have no colon. */
+/* Sets LISTEN_FDNAMES to the heap's name, once for each fd, separated by colons; no heap name has one. Returns 0 or a negative
+ * errno. */
 static int set_names(const char *heap, size_t n) {
         CLEANUP_FREE char *names = NULL;
         size_t length = strlen(heap);
@@ -65,7 +71,7 @@ static int set_environment(const DmaHeapReply *reply) {
         char number[FORMAT_MAX], pid[FORMAT_MAX];
         size_t n = dmaheap_reply_n_buffers(reply);
 
-        /* The command replaces this process, and so has its pid. */
+        /* exec() keeps the pid, so the command's is this one. */
         (void) snprintf(pid, sizeof(pid), "%d", getpid());
         (void) snprintf(number, sizeof(number), "%zu", n);
         if (setenv("LISTEN_PID", pid, true) < 0 || setenv("LISTEN_FDS", number, true) < 0 || unsetenv("LISTEN_PIDFDID") < 0)
@@ -73,6 +79,7 @@ static int set_environment(const DmaHeapReply *reply) {
         return set_names(dmaheap_reply_heap(reply), n);
 }
 
+/* Becomes the command. Returns only on failure, an exit status. */
 static int run_command(DmaHeapReply *reply, char *command[]) {
         int r;
 
@@ -98,7 +105,7 @@ static void print_buffers(const Options *o, const DmaHeapReply *reply) {
         }
 }
 
-/* Room for as many fds as one reply may bring: the usual soft limit of 1024 is enough, a lower one may not be. */
+/* Raises the soft limit of open fds to 1024 or the hard limit, since one reply may bring DMAHEAP_BUFFERS_MAX of them. */
 static void raise_fd_limit(void) {
         struct rlimit limit;
 
@@ -108,6 +115,7 @@ static void raise_fd_limit(void) {
         }
 }
 
+/* Stores an option of the command or a common one. Returns as parse_common_option(). */
 static int parse_option(Options *o, DmaHeapRequest *request, int option) {
         uint64_t n;
 
@@ -126,7 +134,7 @@ static int parse_option(Options *o, DmaHeapRequest *request, int option) {
                 return 1;
         case OPTION_COUNT:
         case 'n':
-                /* 0 would mean 'unset' to the library, and must not become 1 behind the user's back. */
+                /* To the library 0 means 1: refuse it here. */
                 if (parse_unsigned(optarg, UINT_MAX, &n) < 0 || n == 0) {
                         (void) usage_error("'%s' is not a number of buffers, which is 1 to %d", optarg, DMAHEAP_BUFFERS_MAX);
                         return -1;
@@ -138,7 +146,8 @@ static int parse_option(Options *o, DmaHeapRequest *request, int option) {
         }
 }
 
-/* Everything before the optional COMMAND, which is left to *ret_command (NULL if there is none). */
+/* Parses everything before the optional COMMAND. *ret_command: the COMMAND and its arguments, NULL if there is none. Returns as
+ * parse_common_option(). */
 static int parse_arguments(Options *o, DmaHeapRequest *request, int argc, char *argv[], char ***ret_command) {
         static const struct option options[] = {
                 { "heap", required_argument, NULL, OPTION_HEAP },

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * dmaheapctl buffers: the buffers that still exist, and the clients they were handed to.
+ *
+ * Invariant: ages are never negative, also for a buffer that was allocated after the clock was read.
+ */
 
 #include <pwd.h>
 #include <time.h>
@@ -13,6 +18,7 @@ enum {
         OPTION_UID,
 };
 
+/* Reads a uid or the name of a user. Returns 0, or -ENOENT. */
 static int parse_uid(const char *s, uid_t *ret) {
         const struct passwd *pw;
         uint64_t n;

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * dmaheapctl clients: every client of the daemon, for root.
+ *
+ * Invariant: the clients that hold the most bytes come first, so that a table cut off at a screen's end shows them.
+ */
 
 #include "ask.h"
 #include "clients.h"

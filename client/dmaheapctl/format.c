@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Sizes and times: reads them from the command line, prints them for people.
+ *
+ * Invariant: a number that does not fit 64 bits is an error, never a smaller number.
+ */
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "format.h"
 #include "shared/amount.h"
@@ -11,7 +17,7 @@
 #define USEC_PER_MSEC UINT64_C(1000)
 #define USEC_PER_SEC UINT64_C(1000000)
 
-/* The digits at the beginning of s; *ret_rest is what follows them. */
+/* Reads the digits at the beginning of s. *ret_rest points behind them. Returns 0, -EINVAL if there is none, or -ERANGE. */
 static int parse_digits(const char *s, uint64_t *ret, const char **ret_rest) {
         uint64_t n = 0;
 
@@ -117,6 +123,15 @@ const char *format_count(uint64_t n, char buffer[static FORMAT_MAX]) {
         if (n == UINT64_MAX)
                 return strcpy(buffer, "-");
         (void) snprintf(buffer, FORMAT_MAX, "%" PRIu64, n);
+        return buffer;
+}
+
+const char *format_clock(char buffer[static FORMAT_MAX]) {
+        time_t now = time(NULL);
+        struct tm tm;
+
+        if (!localtime_r(&now, &tm) || strftime(buffer, FORMAT_MAX, "%H:%M:%S", &tm) == 0)
+                *buffer = '\0';
         return buffer;
 }
 

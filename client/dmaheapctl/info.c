@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * dmaheapctl info: the daemon's name and version, and how it counts buffers.
+ *
+ * Invariant: prints the strings of GetInfo unchanged.
+ */
 
 #include "ask.h"
 #include "verbs.h"

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * dmaheapctl list: the heaps.
+ *
+ * Invariant: a heap that cannot be used has its reason below the table.
+ */
 
 #include "ask.h"
 #include "format.h"

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* dmaheapctl monitor: subscribes to the heaps and says what changed from one reply to the next. */
+/*
+ * dmaheapctl monitor: subscribes to the heaps and prints the differences between one reply and the next.
+ *
+ * Invariant: last is the reply that the printed lines describe, NULL before the first one.
+ */
 
 #include <stdarg.h>
-#include <time.h>
 
 #include "ask.h"
 #include "format.h"
@@ -11,8 +14,8 @@
 
 typedef struct Monitor {
         const Options *options;
-        DmaHeapReply *last;
-        int status; /* an ExitStatus when it is over, else -1 */
+        DmaHeapReply *last; /* owned */
+        int status; /* -1 while it goes on, then the ExitStatus */
 } Monitor;
 
 static const DmaHeapInfo *find_heap(const DmaHeapReply *reply, const char *name) {
@@ -26,17 +29,14 @@ static const DmaHeapInfo *find_heap(const DmaHeapReply *reply, const char *name)
         return NULL;
 }
 
+/* Prints the time, the name of a heap and a text, as one line. */
 static void say(const char *heap, const char *format, ...) PRINTF_LIKE(2, 3);
 
 static void say(const char *heap, const char *format, ...) {
-        time_t now = time(NULL);
-        char clock[16] = "";
-        struct tm tm;
+        char buffer[FORMAT_MAX];
         va_list ap;
 
-        if (localtime_r(&now, &tm))
-                (void) strftime(clock, sizeof(clock), "%H:%M:%S", &tm);
-        (void) printf("%s %s: ", clock, heap);
+        (void) printf("%s %s: ", format_clock(buffer), heap);
         va_start(ap, format);
         (void) vprintf(format, ap);
         va_end(ap);
@@ -95,7 +95,7 @@ static void on_heaps(DmaHeapConnection *c, int r, DmaHeapReply *reply, DmaHeapEr
         }
         if (fflush(stdout) == EOF) {
                 (void) dmaheap_reply_free(reply);
-                m->status = EXIT_INTERFACE_ERROR; /* nobody reads any more */
+                m->status = EXIT_INTERFACE_ERROR; /* the reader has closed the pipe */
                 return;
         }
         (void) dmaheap_reply_free(m->last);
@@ -129,7 +129,7 @@ int verb_monitor(Options *o, int argc, char *argv[]) {
         if (r != EXIT_OK)
                 return r;
 
-        /* Only for its error, which says more than the subscription's number. */
+        /* Connect first, since this function gives a DmaHeapError and dmaheap_subscribe_heaps() only an errno. */
         r = dmaheap_connection_connect(c, &error);
         if (r >= 0)
                 r = dmaheap_subscribe_heaps(c, on_heaps, &m);

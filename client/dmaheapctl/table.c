@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * A table with aligned columns.
+ *
+ * Invariant: no text of a cell can move the cursor or change colours, since names come from other users' units.
+ */
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +21,8 @@ typedef struct Cell {
 struct Table {
         size_t n_columns, n_cells, n_allocated;
         Cell *cells;
-        bool *right;
-        bool failed; /* memory was short: print nothing rather than a wrong table */
+        bool *right; /* for each column, whether it is aligned to the right */
+        bool failed; /* memory was short: nothing is printed, since a wrong table would mislead */
 };
 
 static const char *const style_sequences[] = {
@@ -27,7 +32,7 @@ static const char *const style_sequences[] = {
 #define HEADER_SEQUENCE "\033[4m"
 #define RESET_SEQUENCE "\033[0m"
 
-/* Counts columns, and replaces what is not printable: names come from other users' units. */
+/* Replaces the bytes of s that are not printable with '?'. Returns its width in columns of the terminal. */
 static size_t sanitize(char *s) {
         mbstate_t state = {};
         size_t width = 0;
@@ -87,7 +92,7 @@ void table_add(Table *t, CellStyle style, const char *text) {
 void table_add_used(Table *t, const char *text, uint64_t used, uint64_t limit) {
         CellStyle style = CELL_PLAIN;
 
-        /* No multiplication that could overflow: limits of 2^63 exist. */
+        /* Divide and do not multiply, which would overflow: limits of 2^63 exist. */
         if (limit != UINT64_MAX && used >= limit - limit / 20)
                 style = CELL_BAD;
         else if (limit != UINT64_MAX && used >= limit - limit / 4)

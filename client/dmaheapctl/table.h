@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A table with aligned columns, its header underlined on a terminal. */
+/* A table with aligned columns, and a header that is underlined on a terminal. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,25 +17,28 @@ typedef enum CellStyle {
         CELL_BAD,
 } CellStyle;
 
-/* A table of n_columns with these headings. One that begins with '>' is aligned to the right. Returns NULL if there is no
- * memory; all functions below accept that and do nothing. */
+/* Makes a table with n_columns headings. A heading that begins with '>' aligns its column to the right. Returns NULL if memory is
+ * short; the functions below accept NULL and do nothing. The caller frees it with table_free(). */
 Table *table_new(size_t n_columns, const char *const headings[]);
 
-/* Adds the next cell, row by row. What could not be shown, control characters above all, is replaced by '?'. NULL and ""
- * are shown as a dim '-'. */
+/* Adds the next cell, row by row, with a copy of text. Bytes that are not printable, such as control characters, become '?'. NULL
+ * and "" become a dim '-'. */
 void table_add(Table *t, CellStyle style, const char *text);
 
-/* Adds a cell that says how much is used, in the colour of how near that is to the limit (UINT64_MAX for none). */
+/* Adds a cell with the text of an amount that is used. Its style is a warning from 75 % of the limit on, and bad from 95 %. limit:
+ * UINT64_MAX if there is none. */
 void table_add_used(Table *t, const char *text, uint64_t used, uint64_t limit);
 
-/* Prints it, without spaces at line ends; max_lines (header included) cuts it off, 0 for all. */
+/* Prints the table, without blanks at the ends of lines. max_lines: how many lines at the most, with the header; 0 for all. Prints
+ * nothing if memory was short for a cell. */
 void table_print(const Table *t, FILE *f, bool colour, size_t max_lines);
 
+/* Frees a table. Accepts NULL. Returns NULL. */
 Table *table_free(Table *t);
 
 static inline void table_freep(Table **t) {
         *t = table_free(*t);
 }
 
-/* Whether to colour what goes to standard output: a terminal, TERM not "dumb", NO_COLOR not set. */
+/* Whether standard output takes colours: it is a terminal, TERM is set and not "dumb", NO_COLOR is unset or empty. */
 bool colours_wanted(void);

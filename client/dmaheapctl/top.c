@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* dmaheapctl top: heaps and clients, again and again. */
+/*
+ * dmaheapctl top: heaps and clients, again after each delay.
+ *
+ * Invariant: while screen or keys is set, the terminal is changed; top_end() restores it before the program exits, also when a
+ * signal ends it.
+ */
 
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <termios.h>
-#include <time.h>
 
 #include "ask.h"
 #include "clients.h"
@@ -14,7 +18,7 @@
 #include "usage.h"
 #include "verbs.h"
 
-/* Without a cursor; and a line that is too long for the terminal ends at its edge. */
+/* The alternate screen has no cursor, and cuts off lines at its edge instead of wrapping them. */
 #define ALTERNATE_SCREEN "\033[?1049h\033[?25l\033[?7l"
 #define NORMAL_SCREEN "\033[?7h\033[?25h\033[?1049l"
 #define HOME "\033[H"
@@ -28,16 +32,16 @@ enum {
 typedef struct Top {
         const Options *options;
         uint64_t delay_usec;
-        uint64_t iterations; /* 0: for ever */
-        bool screen;         /* standard output is a terminal that was set up for this */
-        bool keys;           /* and standard input one that gives single keys */
-        struct termios saved;
+        uint64_t iterations; /* 0 for no limit */
+        bool screen; /* standard output is a terminal that shows the alternate screen */
+        bool keys; /* standard input is a terminal that gives each key at once */
+        struct termios saved; /* of standard input, to be restored; valid while keys is set */
 } Top;
 
-/* The one whose terminal a signal handler has to put in order. */
+/* For the signal handler, which has no argument. */
 static Top *top_shown;
 
-/* Leaves the terminal as it was found. May be called again, and by a signal handler. */
+/* Restores the terminal. Does nothing the second time. Only calls functions that a signal handler may call. */
 static void top_end(Top *t) {
         if (t->keys)
                 (void) tcsetattr(STDIN_FILENO, TCSANOW, &t->saved);
@@ -46,7 +50,7 @@ static void top_end(Top *t) {
         t->keys = t->screen = false;
 }
 
-/* At once, whatever the daemon is doing. */
+/* Exits in the handler, since the program may be waiting for a daemon that does not answer. */
 static void on_signal(int signal) {
         (void) signal;
         top_end(top_shown);
@@ -70,7 +74,7 @@ static void top_begin(Top *t) {
         if (tcgetattr(STDIN_FILENO, &t->saved) >= 0) {
                 raw = t->saved;
                 raw.c_lflag &= ~(tcflag_t) (ICANON | ECHO);
-                raw.c_lflag |= NOFLSH; /* else Ctrl-C may throw away what on_signal() writes */
+                raw.c_lflag |= NOFLSH; /* otherwise Ctrl-C discards output, and with it what on_signal() writes */
                 t->keys = tcsetattr(STDIN_FILENO, TCSANOW, &raw) >= 0;
         }
 }
@@ -82,16 +86,12 @@ static size_t screen_lines(void) {
 }
 
 static void print_clock(void) {
-        time_t now = time(NULL);
-        char clock[32] = "";
-        struct tm tm;
+        char buffer[FORMAT_MAX];
 
-        if (localtime_r(&now, &tm))
-                (void) strftime(clock, sizeof(clock), "%H:%M:%S", &tm);
-        (void) printf("dmaheapctl top, %s\n\n", clock);
+        (void) printf("dmaheapctl top, %s\n\n", format_clock(buffer));
 }
 
-/* How many lines of clients fit under the clock and the heaps. */
+/* Returns the max_lines of the clients' table: what fits below the clock and the heaps, 2 at the least. 0 if there is no screen. */
 static size_t lines_for_clients(const Top *t, size_t n_heaps) {
         size_t taken = n_heaps + 6, lines = screen_lines();
 
@@ -100,6 +100,8 @@ static size_t lines_for_clients(const Top *t, size_t n_heaps) {
         return lines > taken + 2 ? lines - taken : 2;
 }
 
+/* Asks for the heaps and the clients, and prints them; for a user who may not list clients, its own usage. Returns an
+ * ExitStatus. */
 static int show_once(Top *t, DmaHeapConnection *c) {
         CLEANUP(reply_freep) DmaHeapReply *heaps = NULL, *users = NULL;
         CLEANUP(error_freep) DmaHeapError *error = NULL;
@@ -116,7 +118,7 @@ static int show_once(Top *t, DmaHeapConnection *c) {
                 r = dmaheap_get_usage(c, &users, &error);
         }
         if (r < 0) {
-                top_end(t); /* else the message would go with the screen */
+                top_end(t); /* the alternate screen would take the message with it */
                 return report_error(r, error);
         }
 
@@ -138,7 +140,7 @@ static int show_once(Top *t, DmaHeapConnection *c) {
         return EXIT_OK;
 }
 
-/* Waits until it is time for the next view. Returns whether to go on. */
+/* Waits for the delay, or for a key. Returns whether to go on. */
 static bool wait_for_next(const Top *t) {
         struct pollfd keys = { .fd = t->keys ? STDIN_FILENO : -1, .events = POLLIN };
         struct timespec ts = {
@@ -185,7 +187,7 @@ static int parse_arguments(Top *t, Options *o, int argc, char *argv[]) {
                 switch (option) {
                 case OPTION_DELAY:
                 case 'd':
-                        /* The daemon counts anew for each view: ten a second are enough. */
+                        /* The daemon counts the kernel's buffers for each view, so 100 ms is the shortest delay. */
                         if (parse_usec(optarg, &t->delay_usec) < 0 || t->delay_usec < 100000 ||
                             t->delay_usec > UINT64_C(86400000000)) {
                                 (void) usage_error("'%s' is not a delay, which is 100ms to a day", optarg);

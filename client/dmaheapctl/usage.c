@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * dmaheapctl usage: how much the caller holds and may hold.
+ *
+ * Invariant: a limit that does not exist is shown as '-'.
+ */
 
 #include "ask.h"
 #include "format.h"

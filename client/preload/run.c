@@ -18,21 +18,22 @@ enum {
 static void print_help(void) {
         (void) printf("dmaheap-run [OPTIONS] COMMAND ...\n"
                       "\n"
-                      "Runs COMMAND so that its buffers from /dev/dma_heap come from dmaheapd: it need not be root, and\n"
-                      "heaps that would have to be loaded are there too.\n"
+                      "Runs COMMAND so that its buffers from /dev/dma_heap come from dmaheapd. It need not be root, and\n"
+                      "it sees heaps whose kernel module is not loaded yet.\n"
                       "\n"
                       "Options:\n"
-                      "  -v, --verbose        say on standard error why the daemon refused something\n"
+                      "  -v, --verbose        print on standard error why the daemon refused an allocation\n"
                       "  --address=PATH       the daemon's socket\n"
-                      "  -h, --help           this\n"
-                      "  --version            the version\n"
+                      "  -h, --help           print this text\n"
+                      "  --version            print the version\n"
                       "\n"
                       "Examples:\n"
                       "  dmaheap-run cam --list\n"
                       "  dmaheap-run --verbose gst-launch-1.0 libcamerasrc ! fakesink\n"
                       "\n"
-                      "It works for programs that use the C library, are not static and not set-user-ID.\n"
-                      "The exit status is COMMAND's, or 126 or 127 if it could not be run. See dmaheap-run(1).\n");
+                      "COMMAND must use the GNU C library, and be neither statically linked nor set-user-ID.\n"
+                      "The exit status is COMMAND's, 126 if it could not be run, or 127 if it was not found.\n"
+                      "See dmaheap-run(1).\n");
 }
 
 static int usage_error(void) {

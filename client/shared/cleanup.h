@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Cleanup attributes, and the few helpers that go with them. Header only: the library and the programs share it. */
+/* Cleanup attributes, and the helpers that go with them. Header only: the library and the programs share it. */
 #pragma once
 
 #include <errno.h>
@@ -9,12 +9,13 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Calls function with the address of the variable when the variable goes out of scope. */
 #define CLEANUP(function) __attribute__((__cleanup__(function)))
 #define PRINTF_LIKE(format, first) __attribute__((__format__(__printf__, format, first)))
 
 #define ELEMENTS_OF(array) (sizeof(array) / sizeof((array)[0]))
 
-/* The value of a variable that owns something, which owns it no more. */
+/* Moves what a variable owns out of it: gives its value, and leaves NULL or -EBADF behind. */
 #define TAKE_PTR(p)                                     \
         __extension__({                                 \
                 __typeof__(p) *taken_from_ = &(p);      \
@@ -31,6 +32,7 @@
                 taken_;                                 \
         })
 
+/* Closes an fd if it is not negative. Leaves errno alone. Returns -EBADF. */
 static inline int fd_close(int fd) {
         if (fd >= 0) {
                 int saved_errno = errno;
@@ -48,6 +50,7 @@ static inline void freep(void *p) {
         free(*(void **) p);
 }
 
+/* Whether two strings are equal, or both NULL. */
 static inline int streq_ptr(const char *a, const char *b) {
         return a && b ? strcmp(a, b) == 0 : a == b;
 }
