@@ -79,10 +79,10 @@ def check_interface(root: pathlib.Path) -> list[str]:
     faults = []
     page = (root / 'docs/interface.md').read_text(encoding='utf-8')
 
-    suite = (root / 'tests/vm/test-daemon-allocate.py').read_text(encoding='utf-8')
+    suite = (root / 'tests/vm/test_daemon_allocate.py').read_text(encoding='utf-8')
     interface = re.search(r'^INTERFACE = """\n(.*?)^"""', suite, re.M | re.S)
     if not interface or interface[1] not in blocks(page):
-        faults.append('docs/interface.md: has not the interface that tests/vm/test-daemon-allocate.py compares with')
+        faults.append('docs/interface.md: has not the interface that tests/vm/test_daemon_allocate.py compares with')
 
     source = next((root / 'daemon').rglob('config-keys.c')).read_text(encoding='utf-8')
     keys = [(section.capitalize(), key) for section, key in re.findall(r'\{ SECTION_(\w+), "(\w+)", set_', source)]
