@@ -46,7 +46,7 @@ def check_links(path: pathlib.Path, name: str) -> list[str]:
 
 def path_exists(root: pathlib.Path, path: str) -> bool:
     """Whether there is such a file or folder; words in capitals stand for any name."""
-    pattern = re.sub(r'\b[A-Z]{2,}\b', '*', path.rstrip('/.'))
+    pattern = re.sub(r'(?<![A-Za-z])[A-Z]{2,}(?![A-Za-z])', '*', path.rstrip('/.'))
     return any(root.glob(pattern))
 
 
