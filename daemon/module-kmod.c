@@ -38,8 +38,8 @@ static void fclosep(FILE **file) {
                 (void) fclose(*file);
 }
 
-static void on_kmod_log(void *data _unused_, int priority, const char *file _unused_, int line _unused_,
-                        const char *function _unused_, const char *format, va_list args) {
+_printf_(6, 0) static void on_kmod_log(void *data _unused_, int priority, const char *file _unused_, int line _unused_,
+                                       const char *function _unused_, const char *format, va_list args) {
         char message[512];
 
         (void) vsnprintf(message, sizeof(message), format, args);

@@ -259,7 +259,6 @@ static void on_allocated(WorkerResult *result, void *userdata) {
                 break;
         case WORKER_NO_PROCESS:
         case WORKER_KILLED:
-        case WORKER_MISBEHAVED:
                 request_fail_resource(request, "processes");
                 break;
         }

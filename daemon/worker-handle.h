@@ -1,77 +1,83 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
-#include "spawner-link.h"
-#include "worker-pool.h"
+#include <systemd/sd-event.h>
 
-/* One worker as the pool sees it: a queue of jobs, and the process that does them while there is one. */
+#include "worker-job.h"
+
+/* The daemon's side of one worker: a queue of jobs, and the process that does them while there is one. */
 typedef struct Worker Worker;
 
-struct WorkerJob {
-        WorkerJob *next;
-        Worker *worker;
-        WorkerRequest request;
-        int device_fd;
-        bool killed;
-        bool lost_once; /* a process that was to do it died before it could be told */
-        worker_done_t on_done;
+/* What a worker needs of the pool that keeps it. */
+typedef struct WorkerKeeper {
+        sd_event *event;
+
+        /* Asks for a process in a control group, with its end of a socket; both descriptors stay the worker's. The answer is given by
+         * worker_spawned() to the worker for which worker_awaits(worker, *ret_id) is true. Returns 0; -EAGAIN if it must be asked
+         * again a little later; or -errno: there will be no process. */
+        int (*spawn)(int cgroup_fd, int worker_fd, uint64_t *ret_id, void *userdata);
+
+        /* The worker is being freed: forget it. */
+        void (*on_gone)(Worker *worker, void *userdata);
+
         void *userdata;
-};
+} WorkerKeeper;
 
 typedef enum WorkerState {
-        WORKER_WANTED,   /* the spawner has not been asked */
-        WORKER_SPAWNING, /* it has */
+        WORKER_WANTED,   /* no process was asked for */
+        WORKER_SPAWNING, /* the keeper was asked for a process */
         WORKER_RUNNING,  /* there is a process */
         WORKER_DYING,    /* it was killed, or closed its socket: its exit is awaited */
 } WorkerState;
 
+/* To be read and changed by worker-handle.c only, but for `next`, the link of the keeper's list. */
 struct Worker {
         Worker *next;
-        WorkerPool *pool;
-        uint64_t id;
-        const void *client;
+        const WorkerKeeper *keeper;
+        const void *client; /* NULL when the client has gone */
         uint64_t cgroup_id;
         int cgroup_fd;
         WorkerState state;
+        uint64_t spawn_id;  /* WORKER_SPAWNING: from the keeper's spawn() */
         int socket_fd;
-        int worker_end_fd; /* until the spawner has it */
+        int worker_end_fd;  /* until the spawner has it */
         int pidfd;
-        WorkerJob *jobs;   /* in their order */
-        bool busy;         /* the first of them was sent */
-        bool proven;       /* this process has done a job */
-        uint64_t oom_kills; /* of the control group: before the process was started, or since it was last known to live */
+        WorkerJob *jobs;    /* in their order */
+        uint64_t last_job_id;
+        bool busy;          /* the first job was sent to the process, and is not over */
+        bool proven;        /* this process has done a job */
+        uint64_t oom_kills; /* of the control group: before the process was started, or when it was last known to live */
         sd_event_source *socket_source;
         sd_event_source *pidfd_source;
-        sd_event_source *timer_source; /* idle, or to ask the spawner again */
-        sd_event_source *defer_source; /* jobs to end that no worker has seen */
+        sd_event_source *timer_source; /* idle, or to ask for a process again */
+        sd_event_source *defer_source; /* to do what is due */
 };
 
-struct WorkerPool {
-        sd_event *event;
-        SpawnerLink *spawner;
-        Worker *workers;
-        unsigned n_workers;
-        uint64_t last_id;
-};
+/* A worker without a process and without jobs. keeper: borrowed, must outlive the worker. Of the parameters only client, cgroup_fd
+ * and cgroup_id matter. Returns 0, or -errno. */
+int worker_new(const WorkerKeeper *keeper, const WorkerJobParameters *parameters, Worker **ret);
 
-/* Forgets the worker and its jobs, calling nobody; its process ends with its socket. Accepts NULL, returns NULL. */
+/* Kills the process, and forgets the jobs without reporting them. Calls the keeper's on_gone. Accepts NULL, returns NULL.
+ * A worker frees itself, too, when it is not needed any more: only ever from the event loop or worker_spawned(). */
 Worker *worker_free(Worker *worker);
 DEFINE_CLEANUP(Worker, worker_free);
 
-WorkerJob *worker_job_free(WorkerJob *job);
-DEFINE_CLEANUP(WorkerJob, worker_job_free);
+/* True if this is the worker of that client in that control group. */
+bool worker_serves(const Worker *worker, const void *client, uint64_t cgroup_id);
 
-/* Does what is due: frees a worker that is not needed, starts one that is, gives it its next job. */
-void worker_next(Worker *worker);
+/* Queues a job; on_done is called later, never before this returns. Returns 0, or -errno: then nothing was queued. */
+int worker_submit(Worker *worker, const WorkerJobParameters *parameters, worker_done_t on_done, void *userdata, WorkerJob **ret);
 
-/* The same, from the event loop. Returns 0, or -errno. */
-int worker_defer(Worker *worker);
+/* The client has gone: the worker ends, from the event loop, when it has no jobs left. */
+void worker_forget_client(Worker *worker);
 
-/* The spawner has started its process. pidfd becomes the worker's. Returns 0, or -errno. */
-int worker_started(Worker *worker, int pidfd);
+/* True if the worker waits for the answer to its spawn() with that id. */
+bool worker_awaits(const Worker *worker, uint64_t spawn_id);
 
-/* There will be no process: the jobs end with this outcome. */
-void worker_not_started(Worker *worker, WorkerOutcome outcome);
+/* The answer: error is 0 and pidfd becomes the worker's, or error is a negative errno of clone3(2) and there is no process. The
+ * worker may be gone when this returns. */
+void worker_spawned(Worker *worker, int error, int pidfd);
 
-/* Kills the process. The job in hand ends when that has been seen. */
-void worker_kill(Worker *worker);
+/* The spawner has ended, and with it the hope for an answer; a process that runs is killed. The worker may be gone when this
+ * returns. */
+void worker_spawner_lost(Worker *worker);
