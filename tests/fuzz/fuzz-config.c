@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* One configuration file of any contents: read, checked, applied. What the parser passes on keeps its promises: lines in
- * order, every key in its section and once, values without control characters and without a blank at the end unless
- * quotes protect it. */
+/* Reads, checks and applies one configuration file of any contents. The parser keeps its promises: lines in order, each
+ * key in its section and once, values without control characters, and without a blank at an end or a comment character
+ * unless quotes protect it. */
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* How config-file.c reads the lines of a file: what is a value, and what is reported instead. */
+/* How config-file.c reads the lines of a file: the value that each has, or the report. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,7 +152,8 @@ static void test_values(void **state) {
                 assert_string_equal(file->assignments[1].key, "Key");
                 assert_int_equal(file->assignments[1].line, 2);
                 if (strcmp(file->assignments[1].value, rows[i].value) != 0) {
-                        print_error("'%s' is '%s' and not '%s'\n", rows[i].line, file->assignments[1].value, rows[i].value);
+                        print_error("'%s' is '%s' and not '%s'\n",
+                                    rows[i].line, file->assignments[1].value, rows[i].value);
                         n_wrong++;
                 }
         }
@@ -204,7 +205,8 @@ static void test_files(void **state) {
                 { "[A\nB=c\n", "", "1: " NO_SECTION },
                 { "[A] b\n", "", "1: " NO_SECTION },
                 { "[A]]\n[[A]]\n[A[b]]\n", "", "1: " NO_SECTION "2: " NO_SECTION "3: " NO_SECTION },
-                { "[A#]\n[A;]\n[A\"]\n[A']\n", "", "1: " NO_SECTION "2: " NO_SECTION "3: " NO_SECTION "4: " NO_SECTION },
+                { "[A#]\n[A;]\n[A\"]\n[A']\n", "",
+                  "1: " NO_SECTION "2: " NO_SECTION "3: " NO_SECTION "4: " NO_SECTION },
                 { "[A=b]\n[A\\]\n", "", "1: " NO_SECTION "2: " NO_SECTION },
                 { "[A]\nB=c\n[\nB=d\n[A]\nC=e\n", "1[A]|2[A]B=c|5[A]|6[A]C=e|", "3: " NO_SECTION },
 
@@ -231,7 +233,8 @@ static void test_files(void **state) {
 
                 /* A key that is given twice has no value at all; the same key of another section is another key. */
                 { "[A]\nB=c\nB=c\n", "1[A]|", "3: B= " TWICE " 2; none of its values is taken\n" },
-                { "[A]\nB=c\nD=e\n[A]\nB=f\n", "1[A]|3[A]D=e|4[A]|", "5: B= " TWICE " 2; none of its values is taken\n" },
+                { "[A]\nB=c\nD=e\n[A]\nB=f\n", "1[A]|3[A]D=e|4[A]|",
+                  "5: B= " TWICE " 2; none of its values is taken\n" },
                 { "[A b]\nB=c\n[A  b]\nB=c\n", "1[A b]|3[A b]|", "4: B= " TWICE " 2; none of its values is taken\n" },
                 { "[A]\nB=1\nB=2\nB=3\nC=4\n", "1[A]|5[A]C=4|",
                   "3: B= " TWICE " 2; none of its values is taken\n4: B= " TWICE " 2; none of its values is taken\n" },
@@ -265,7 +268,7 @@ static void test_nul(void **state) {
         assert_string_equal(assignments, "1[A]|3[A]E=f|");
 }
 
-/* At the longest line and the largest file, and one past them. */
+/* The longest line and the largest file, and one byte more. */
 static void test_sizes(void **state) {
         static char text[256 * 1024 + 2];
         (void) state;

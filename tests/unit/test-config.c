@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* What the configuration files mean: their values, sections and keys, which files are read, and every report. */
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +15,7 @@
 
 #define MAIN "etc/dmaheapd/dmaheapd.conf"
 
-/* What was reported, one line each: "etc/…:LINE: message". */
+/* The reports, each a line "etc/…:LINE: message". */
 typedef struct Problems {
         const char *root;
         char text[4096];
@@ -96,9 +98,9 @@ static void test_values(void **state) {
         }
 
         static const char *const no_amounts[] = {
-                "", " 1", "1 ", "-1", "+1", "0x10", "1k", "1KB", "1KK", "1.5G", "1.5", "1.%", "1.555%", "100.01%", "101%",
-                "1000000000000000000%", "9223372036854775808", "8388608T", "18446744073709551616", "99999999999999999999999",
-                "inf", "%", "K",
+                "", " 1", "1 ", "-1", "+1", "0x10", "1k", "1KB", "1KK", "1.5G", "1.5", "1.%", "1.555%", "100.01%",
+                "101%", "1000000000000000000%", "9223372036854775808", "8388608T", "18446744073709551616",
+                "99999999999999999999999", "inf", "%", "K",
         };
         for (size_t i = 0; i < ELEMENTSOF(no_amounts); i++)
                 assert_int_equal(config_parse_amount(no_amounts[i], &a), -EINVAL);
@@ -159,11 +161,14 @@ static void test_everything(void **state) {
 
         file_print(root, MAIN,
                    "# a comment\n; another\n\n"
-                   "[Daemon]\nIdleTimeoutSec=1min\nAllocationTimeoutSec=2s\nConnectionsMax=10\nConnectionsPerUserMax=3\n"
-                   "[Limits]\nEnforce=no\nClientBytesMax=10%%        # of RAM; or bytes\n  ClientBuffersMax = infinity\n"
+                   "[Daemon]\nIdleTimeoutSec=1min\nAllocationTimeoutSec=2s\n"
+                   "ConnectionsMax=10\nConnectionsPerUserMax=3\n"
+                   "[Limits]\nEnforce=no\nClientBytesMax=10%%        # of RAM; or bytes\n"
+                   "  ClientBuffersMax = infinity\n"
                    "UserBytesMax=\"2G\"\nSystemBytesMax=infinity\nKeepAvailable=64M\n"
                    "[Heap default_cma_region]   # the camera's\nClientBytesMax=12.5%%\nReserveBytes=16M\n"
-                   "ReserveFor=camera.service display.service\nAllowUsers=root 4294967294\nAllowGroups=0\nAllowUnits=a.service\n"
+                   "ReserveFor=camera.service display.service\n"
+                   "AllowUsers=root 4294967294\nAllowGroups=0\nAllowUnits=a.service\n"
                    "[Role contiguous]\nHeaps=default_cma_region linux,cma my*\n[Role video]\nHeaps=system\n"
                    "[Client camera.service]\nClientBytesMax=1G\nClientBuffersMax=4096");
         _cleanup_(config_freep) Config *config = load(root, "");
@@ -199,10 +204,37 @@ static void test_everything(void **state) {
         assert_false(role->other_regions);
         assert_non_null(find_role(config, "video"));
 
+        /* The built-in roles come first, in their order. */
+        static const char *const names[] = { "system", "contiguous", "protected", "video" };
+        role = config->roles;
+        for (size_t i = 0; i < ELEMENTSOF(names); i++, role = role->next)
+                assert_string_equal(role->name, names[i]);
+        assert_null(role);
+
         assert_int_equal(config->policy.n_clients, 1);
         assert_string_equal(config->policy.clients[0].unit, "camera.service");
         assert_amount(config->policy.clients[0].bytes_max, POLICY_AMOUNT_NUMBER, 1 << 30);
         assert_amount(config->policy.clients[0].buffers_max, POLICY_AMOUNT_NUMBER, 4096);
+}
+
+/* The smallest and the largest numbers that a key takes. test_problems() has those past them. */
+static void test_bounds(void **state) {
+        _cleanup_(directory_removep) char *root = directory_new();
+        (void) state;
+
+        file_print(root, MAIN,
+                   "[Daemon]\nConnectionsMax=65536\nConnectionsPerUserMax=1\n"
+                   "IdleTimeoutSec=0\nAllocationTimeoutSec=1us\n"
+                   "[Limits]\nClientBytesMax=0\nClientBuffersMax=9223372036854775807\nKeepAvailable=100%%\n");
+        _cleanup_(config_freep) Config *config = load(root, "");
+
+        assert_int_equal(config->connections_max, 65536);
+        assert_int_equal(config->connections_per_user_max, 1);
+        assert_int_equal(config->idle_timeout_usec, 0);
+        assert_int_equal(config->allocation_timeout_usec, 1);
+        assert_amount(config->policy.client_bytes_max, POLICY_AMOUNT_NUMBER, 0);
+        assert_amount(config->policy.client_buffers_max, POLICY_AMOUNT_NUMBER, INT64_MAX);
+        assert_amount(config->policy.keep_available, POLICY_AMOUNT_PERCENT, 10000);
 }
 
 static void test_problems(void **state) {
@@ -245,7 +277,8 @@ static void test_problems(void **state) {
                         MAIN ":6: this is neither a section nor an assignment\n"
                         MAIN ":13: this is not the beginning of a section, and what follows is ignored\n"
                         MAIN ":19: this line is too long or has control characters\n"
-                        MAIN ":9: UserBytesMax= was given before in this section, on line 5; none of its values is taken\n"
+                        MAIN ":9: UserBytesMax= was given before in this section, on line 5; "
+                        "none of its values is taken\n"
                         MAIN ":4: ClientBytesMax=150% is not a size, a percentage or infinity\n"
                         MAIN ":7: SystemBytesMax= is not a size, a percentage or infinity\n"
                         MAIN ":8: KeepAvailable=infinity is not a size or a percentage\n"
@@ -268,7 +301,7 @@ static void test_problems(void **state) {
         assert_int_equal(config->connections_max, 512);
         assert_int_equal(config->policy.n_clients, 0);
 
-        /* But a list of who is let in does not open the door because of an unknown name. */
+        /* An unknown name does not open the heap to everybody: the Allow list still restricts. */
         const PolicyHeap *heap = find_heap(config, "system");
         assert_int_not_equal(heap->restricted, 0);
         assert_int_equal(heap->n_allow_uids, 1);
@@ -316,20 +349,20 @@ static void test_precedence(void **state) {
         assert_int_equal(config->connections_max, 4);
         assert_int_equal(config->connections_per_user_max, 64); /* only one main file is read */
 
-        /* Drop-ins go over the main file, by their names and not by their directories. */
+        /* Drop-ins replace what the main file says, in the order of their names and not of their directories. */
         file_print(root, "usr/lib/dmaheapd/dmaheapd.conf.d/20-b.conf", "[Daemon]\nConnectionsMax=20\n");
         file_print(root, "etc/dmaheapd/dmaheapd.conf.d/10-a.conf", "[Daemon]\nConnectionsMax=10\n");
         file_print(root, "etc/dmaheapd/dmaheapd.conf.d/30-c.conf.off", "[Daemon]\nConnectionsMax=30\n");
         file_print(root, "etc/dmaheapd/dmaheapd.conf.d/.40-d.conf", "[Daemon]\nConnectionsMax=40\n");
         assert_int_equal(connections(root), 20);
 
-        /* Of one name, the first directory's counts; an empty file masks. */
+        /* Of two drop-ins with one name, the one in the first directory counts, even if it is empty. */
         file_print(root, "usr/local/lib/dmaheapd/dmaheapd.conf.d/20-b.conf", "[Daemon]\nConnectionsMax=21\n");
         assert_int_equal(connections(root), 21);
         file_print(root, "run/dmaheapd/dmaheapd.conf.d/20-b.conf", "%s", "");
         assert_int_equal(connections(root), 10);
 
-        /* So does a link to /dev/null, of a drop-in and of the main file. */
+        /* A link to /dev/null masks a drop-in too, and the main file. */
         (void) snprintf(path, sizeof(path), "%s/etc/dmaheapd/dmaheapd.conf.d/10-a.conf", root);
         assert_int_equal(unlink(path), 0);
         assert_int_equal(symlink("/dev/null", path), 0);
@@ -340,13 +373,14 @@ static void test_precedence(void **state) {
         assert_int_equal(connections(root), 512);
 }
 
-/* A bad value in a drop-in leaves what the files before it said; an empty list in one takes a list away. */
+/* A bad value in a drop-in leaves what the files before it said. An empty list in a drop-in takes a list away. */
 static void test_drop_in_over_main(void **state) {
         _cleanup_(directory_removep) char *root = directory_new();
         (void) state;
 
         file_print(root, MAIN, "[Daemon]\nConnectionsMax=7\n[Heap system]\nAllowUsers=root\nAllowGroups=0\n");
-        file_print(root, "etc/dmaheapd/dmaheapd.conf.d/a.conf", "[Daemon]\nConnectionsMax=many\n[Heap system]\nAllowUsers=\n");
+        file_print(root, "etc/dmaheapd/dmaheapd.conf.d/a.conf",
+                   "[Daemon]\nConnectionsMax=many\n[Heap system]\nAllowUsers=\n");
         _cleanup_(config_freep) Config *config = load(
                         root,
                         "etc/dmaheapd/dmaheapd.conf.d/a.conf:2: ConnectionsMax=many is not a number from 1 to 65536\n");
@@ -391,7 +425,7 @@ static void test_check_file(void **state) {
         assert_int_equal(config_check_file(path, NULL, NULL), 2);
 }
 
-/* At the longest line and the largest file, and one past them. */
+/* The longest line and the largest file, and one byte more. */
 static void test_sizes(void **state) {
         _cleanup_(directory_removep) char *root = directory_new();
         static char text[256 * 1024 + 2];
@@ -418,6 +452,7 @@ int main(void) {
                 cmocka_unit_test(test_values),
                 cmocka_unit_test(test_defaults),
                 cmocka_unit_test(test_everything),
+                cmocka_unit_test(test_bounds),
                 cmocka_unit_test(test_problems),
                 cmocka_unit_test(test_same_key_in_reopened_section),
                 cmocka_unit_test(test_precedence),
