@@ -310,6 +310,28 @@ static void test_problems(void **state) {
         assert_null(find_role(config, "system")->heaps[1]);
 }
 
+/* Each Allow list restricts by itself, also when it has only unknown names; an empty one does not. */
+static void test_unknown_names_restrict(void **state) {
+        static const char *const keys[] = { "AllowUsers", "AllowGroups", "AllowUnits" };
+        static const char *const reports[] = {
+                "AllowUsers=: there is no user 'no/one'",
+                "AllowGroups=: there is no group 'no/one'",
+                "AllowUnits=: 'no/one' is not the name of a unit that has processes",
+        };
+        (void) state;
+
+        for (size_t i = 0; i < ELEMENTSOF(keys); i++) {
+                _cleanup_(directory_removep) char *root = directory_new();
+                char expected[256];
+
+                file_print(root, MAIN, "[Heap a]\n%s=no/one\n[Heap b]\n%s=\n", keys[i], keys[i]);
+                (void) snprintf(expected, sizeof(expected), MAIN ":2: %s\n", reports[i]);
+                _cleanup_(config_freep) Config *config = load(root, expected);
+                assert_int_not_equal(find_heap(config, "a")->restricted, 0);
+                assert_int_equal(find_heap(config, "b")->restricted, 0);
+        }
+}
+
 static void test_same_key_in_reopened_section(void **state) {
         _cleanup_(directory_removep) char *root = directory_new();
         (void) state;
@@ -371,6 +393,23 @@ static void test_precedence(void **state) {
         assert_int_equal(unlink(path), 0);
         assert_int_equal(symlink("/dev/null", path), 0);
         assert_int_equal(connections(root), 512);
+}
+
+/* The names alone give the order of drop-ins, whichever directories they are in. */
+static void test_drop_in_order(void **state) {
+        static const char *const orders[][2] = { { "etc", "usr/lib" }, { "usr/lib", "etc" } };
+        (void) state;
+
+        for (size_t i = 0; i < ELEMENTSOF(orders); i++) {
+                _cleanup_(directory_removep) char *root = directory_new();
+                char path[256];
+
+                (void) snprintf(path, sizeof(path), "%s/dmaheapd/dmaheapd.conf.d/10-a.conf", orders[i][0]);
+                file_print(root, path, "[Daemon]\nConnectionsMax=10\n");
+                (void) snprintf(path, sizeof(path), "%s/dmaheapd/dmaheapd.conf.d/20-b.conf", orders[i][1]);
+                file_print(root, path, "[Daemon]\nConnectionsMax=20\n");
+                assert_int_equal(connections(root), 20);
+        }
 }
 
 /* A bad value in a drop-in leaves what the files before it said. An empty list in a drop-in takes a list away. */
@@ -454,8 +493,10 @@ int main(void) {
                 cmocka_unit_test(test_everything),
                 cmocka_unit_test(test_bounds),
                 cmocka_unit_test(test_problems),
+                cmocka_unit_test(test_unknown_names_restrict),
                 cmocka_unit_test(test_same_key_in_reopened_section),
                 cmocka_unit_test(test_precedence),
+                cmocka_unit_test(test_drop_in_order),
                 cmocka_unit_test(test_drop_in_over_main),
                 cmocka_unit_test(test_not_a_file),
                 cmocka_unit_test(test_check_file),
