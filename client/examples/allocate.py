@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-# A dma-buf without any library: varlink is JSON, a zero byte, and the file descriptors beside it.
+# Allocates a dma-buf without a library: a varlink message is JSON and a zero byte, with file descriptors as SCM_RIGHTS.
 import json, mmap, os, socket, sys
 
 connection = socket.socket(socket.AF_UNIX)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* A dma-buf from the daemon as a buffer of a DRM device, by PRIME import: drm-import DEVICE [ROLE]
+/*
+ * Imports a dma-buf of the daemon into a DRM device by PRIME: drm-import DEVICE [ROLE]
  *
- * A display or GPU driver that has imported it scans it out or draws into it; here it is exported once more, to show that
- * it is the same memory all the way. */
+ * A display driver would scan an imported buffer out, a GPU driver draw into it. This example exports it again, and checks that
+ * both file descriptors are the same memory.
+ */
 
 #include <dmaheap.h>
 #include <drm/drm.h>

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Allocating from a program's own event loop, here poll(2): nothing blocks while the daemon loads a module or makes room.
- * Prints each heap when something in it changes, and what became of one allocation; ends after that. */
+/*
+ * Allocates from a program's own event loop, here poll(2): event-loop [ROLE]
+ *
+ * The program does not block while the daemon loads a module or allocates. It prints all heaps whenever one of them changes, and
+ * the result of one allocation, after which it ends.
+ */
 
 #include <dmaheap.h>
 #include <inttypes.h>
@@ -42,7 +46,7 @@ static void on_buffers(DmaHeapConnection *c, int r, DmaHeapReply *reply, DmaHeap
         (void) dmaheap_error_free(error);
 }
 
-/* In poll(2)'s milliseconds, rounded up. */
+/* Returns the time until a deadline for poll(2): in milliseconds, rounded up; -1 for no limit. */
 static int poll_timeout(uint64_t deadline_usec) {
         struct timespec ts;
         uint64_t now;

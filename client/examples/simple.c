@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The least there is to it: one buffer, mapped, written and read. It is valid C and C++.
+/* Allocates one buffer, maps it, writes and reads it: simple [ROLE]. It is valid C and C++.
  *
  *     cc simple.c $(pkg-config --cflags --libs dmaheap) -o simple
  */

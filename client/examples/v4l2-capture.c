@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Frames from a V4L2 camera, straight into dma-bufs from the daemon: v4l2-capture DEVICE [ROLE [FRAMES]]
+/*
+ * Captures frames of a V4L2 camera into dma-bufs of the daemon: v4l2-capture DEVICE [ROLE [FRAMES]]
  *
- * The camera says how big a frame is, the daemon allocates a buffer for each slot of the queue, and the camera fills them
- * (V4L2_MEMORY_DMABUF). For each frame, prints its number and how many different colours its last line has. */
+ * The camera's driver tells the size of a frame. The daemon allocates a buffer of that size for each slot of the queue, and the
+ * driver fills the buffers (V4L2_MEMORY_DMABUF). For each frame, the program prints its number and how many colours its last line
+ * has.
+ */
 
 #include <dmaheap.h>
 #include <errno.h>
@@ -90,12 +93,13 @@ static void camera_give_buffers(Camera *camera, DmaHeapConnection *c, const char
         }
 }
 
+/* Returns how many colours the last line of a frame has, 16 at the most. */
 static unsigned count_colours(const Camera *camera, const unsigned char *frame) {
         const unsigned char *line = frame + (size_t) (camera->height - 1) * camera->stride;
         uint32_t seen[16] = {};
         unsigned n = 0;
 
-        /* Two pixels are Y U Y V. */
+        /* Four bytes, Y U Y V, are two pixels. */
         for (uint32_t x = 0; x + 4 <= camera->width * 2; x += 4) {
                 uint32_t colour;
                 unsigned i = 0;

@@ -61,6 +61,7 @@ FIXED = {
 
 
 def heaps(system_used):
+    """The parameters of ListHeaps: a heap in each state, and one with words and fields that no client knows."""
     return {"heaps": [
         {"name": "system", "state": "ready", "roles": ["system"], "accounting": "kernel", "used": system_used, "size": None},
         {"name": "default_cma_region", "state": "loadable", "roles": ["contiguous", "x"], "module": "cma_heap",
@@ -71,6 +72,7 @@ def heaps(system_used):
 
 
 def send(connection, message, fds=()):
+    """Sends one varlink message with file descriptors."""
     data = json.dumps(message).encode() + b"\0"
     if fds:
         socket.send_fds(connection, [data], fds)
@@ -79,6 +81,7 @@ def send(connection, message, fds=()):
 
 
 def create_buffer(size, read_only):
+    """Returns the fd of a new memfd; opened for reading only if read_only."""
     fd = os.memfd_create("buffer")
     os.ftruncate(fd, size)
     if not read_only:
@@ -126,6 +129,7 @@ def allocate(connection, p):
 
 
 def answer(connection, call):
+    """Answers a call. False: the connection is to be closed."""
     method = call["method"].removeprefix(INTERFACE)
     p = call.get("parameters", {})
     if method == "Allocate":
@@ -147,6 +151,7 @@ def answer(connection, call):
 
 
 def serve(connection):
+    """Answers the calls of a connection until it ends."""
     buffer = b""
     try:
         while data := connection.recv(65536):

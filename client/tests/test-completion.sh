@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# test-completion.sh DMAHEAPCTL DMAHEAP-RUN FOLDER: what bash completes is what the programs take, option by option; and
-# zsh's completions name the same, which tests/vm/test_client_foreign.py types.
+# test-completion.sh DMAHEAPCTL DMAHEAP-RUN FOLDER: bash completes exactly the commands and options of the programs' help, and the
+# files for zsh contain the same options. tests/vm/test_client_foreign.py runs zsh's completions.
 set -euo pipefail
 program=$1 run=$2 folder=$3
 # shellcheck source=/dev/null
 source "$folder/dmaheapctl.bash"
 
 compopt() { :; }
+# complete_line FUNCTION LINE: prints what the completion function offers at the end of a line.
 complete_line() {
         read -ra COMP_WORDS <<<"$2"
         [[ $2 == *' ' ]] && COMP_WORDS+=('')
@@ -16,13 +17,14 @@ complete_line() {
         "$1"
         printf '%s\n' "${COMPREPLY[@]}" | sort
 }
+# expect LINE WORDS: the end of a line completes to exactly these words, one a line.
 expect() {
         local got function=_dmaheapctl
         [[ $1 != dmaheap-run* ]] || function=_dmaheap_run
         got=$(complete_line $function "$1")
         [[ $got == "$2" ]] || { printf "completing '%s': got\n%s\nexpected\n%s\n" "$1" "$got" "$2" >&2; exit 1; }
 }
-# expect_zsh FILE OPTION…: the options stand in a file of zsh's.
+# expect_zsh FILE OPTION…: a completion file for zsh contains the options.
 expect_zsh() {
         local file=$folder/$1 option
         shift
@@ -30,7 +32,7 @@ expect_zsh() {
                 grep -qE -- "(^|[^-a-z])${option%=}(=|\[|\}|,)" "$file" || { echo "$file lacks $option" >&2; exit 1; }
         done
 }
-# options: those of a program's help, as '--count='.
+# options: reads a program's help and prints its long options, as '--count='.
 options() {
         grep -oE '^  (-[a-z], )?--[a-z-]+=?' | grep -oE -- '--.*' | sort
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """dmaheapctl against a fake daemon: test-ctl.py DMAHEAPCTL FAKE-DAEMON MAN-FOLDER
 
-Every error of the interface reaches the command's words and status, and the manual page; so do failures on the way."""
+Every error of the interface, and every failure on the way, has its message and exit status; the manual pages name them."""
 import json
 import os
 import pty
@@ -18,10 +18,10 @@ from fakedaemon import fake_daemon
 PREFIX = "io.dmaheapd.Allocator."
 SERVICE = "org.varlink.service."
 
-# How top leaves a terminal: lines that wrap, a cursor, and what was there before.
+# What top sends when it ends: wrap lines, show the cursor, go back to the normal screen.
 LEAVE = b"\033[?7h\033[?25h\033[?1049l"
 
-# An error, and what of its parameters has to be said.
+# The errors of the interface, and the part of the message that comes from the parameters.
 ERRORS = {
     PREFIX + "NoSuchHeap": "no heap named 'error-NoSuchHeap'",
     PREFIX + "HeapUnavailable": "no module provides it",
@@ -35,12 +35,14 @@ ERRORS = {
 
 
 def run(*arguments, status=0):
+    """Runs dmaheapctl, which exits with this status."""
     done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == status, (arguments, done)
     return done
 
 
 def test_errors(man_folder):
+    """Each error gives a status, and a message that begins with its name; the manual pages have a paragraph about it."""
     with open(f"{man_folder}/dmaheapctl.1.scd", encoding="utf-8") as file:
         manual = file.read()
     with open(f"{man_folder}/io.dmaheapd.Allocator.7.scd", encoding="utf-8") as file:
@@ -58,16 +60,18 @@ def test_errors(man_folder):
 
 
 def test_json():
+    """--json= prints the reply's parameters unchanged, on one line or on several."""
     for verb in ("list", "usage", "clients", "buffers", "info"):
         short, pretty = run(verb, "--json=short").stdout, run(verb, "--json=pretty").stdout
         assert short.count("\n") == 1 and pretty.count("\n") > 3, verb
         assert json.loads(short) == json.loads(pretty)
-    # Unchanged: fields in their order, those that are null and those that nobody knows too.
+    # The reply is printed unchanged: the order of fields, and fields that dmaheapctl does not know.
     assert list(json.loads(run("list", "--json=short").stdout)["heaps"][3]) == [
         "name", "state", "roles", "accounting", "used", "extra"]
 
 
 def test_tables():
+    """Each command without --json= prints a table for people."""
     lines = run("list").stdout.splitlines()
     assert lines[0].split() == ["HEAP", "STATE", "ROLES", "SIZE", "USED", "CHARGED", "BY", "REGION", "MODULE"]
     assert lines[2].split() == ["default_cma_region", "loadable", "contiguous,x", "64M", "0B", "daemon", "reserved", "cma_heap"]
@@ -90,6 +94,7 @@ def test_read_only():
 
 
 def test_sizes():
+    """SIZE takes units of 1024; other text is a wrong command line."""
     for text, size in (("1", 4096), ("4096", 4096), ("4097", 8192), ("5K", 8192), ("1M", 1 << 20), ("3MiB", 3 << 20)):
         assert json.loads(run("allocate", "--json=short", text).stdout)["buffers"][0]["size"] == size, text
     for text in ("", "-1", "1.5M", "1MM", "M", "1 M", "0x10", "1KB", "99999999999999999999", "18014398509481984K"):
@@ -97,6 +102,7 @@ def test_sizes():
 
 
 def test_monitor():
+    """monitor prints a line for each change, and ends with an error when the daemon ends the stream."""
     done = run("monitor", status=1)
     assert re.search(r"(?m)^\d\d:\d\d:\d\d system: \d+K in use, was \d+K$", done.stdout), done
     done = run("monitor", "--json=short", status=1)
@@ -104,12 +110,13 @@ def test_monitor():
 
 
 def test_top():
+    """Without a terminal, top prints as many views as it is told; a delay below 100 ms is a wrong command line."""
     assert run("top", "--iterations=2", "--delay=100ms").stdout.count("CLIENT") == 2
     run("top", "--delay=99ms", status=2)
 
 
 def has_terminals():
-    """Not so in every container that packages are built in."""
+    """Whether a pseudoterminal can be opened; not in every container in which packages are built."""
     try:
         for fd in pty.openpty():
             os.close(fd)
@@ -119,14 +126,14 @@ def has_terminals():
 
 
 def test_top_on_terminal():
-    # On a terminal it draws over itself, in colour, until somebody presses q or Ctrl-C; and leaves the terminal as it was.
+    """On a terminal, top redraws in colour until q or Ctrl-C, and restores the terminal."""
     for key in (b"q", b"\x03"):
         status, said = top_on_terminal(lambda said: said.count(b"\033[H") >= 2, lambda fd, key=key: os.write(fd, key))
         assert status == 0 and said.endswith(LEAVE) and b"\033[32mready\033[0m" in said, said
 
 
 def top_on_terminal(ready, act):
-    """Runs top on a terminal until it has said enough, and does something to it. Returns its status and all it said."""
+    """Runs top on a terminal until ready(output), then calls act(terminal's fd). Returns the exit status and all output."""
     pid, fd = pty.fork()
     if pid == 0:
         os.environ["TERM"] = "xterm"
@@ -139,7 +146,7 @@ def top_on_terminal(ready, act):
     try:
         while more := os.read(fd, 65536):
             said += more
-    except OSError:  # how a terminal ends
+    except OSError:  # EIO: the other end of the terminal is closed
         pass
     os.close(fd)
     assert said.startswith(b"\033[?1049h"), said
@@ -147,7 +154,7 @@ def top_on_terminal(ready, act):
 
 
 def test_top_without_answer(daemon):
-    """A daemon that hangs does not keep Ctrl-C from working; what is said of one that dies can be read."""
+    """Ctrl-C ends top while the daemon hangs. If the daemon dies, the message comes after the screen was restored."""
     shown = lambda said: b"CLIENT" in said  # pylint: disable=unnecessary-lambda-assignment
 
     def interrupt(fd):

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the library says when something goes wrong, and that it goes on afterwards: test-errors FAKE-DAEMON */
+/* Each error reaches the caller with its errno, reason and texts, and the connection works afterwards: test-errors FAKE-DAEMON */
 
 #include <stdbool.h>
 #include <sys/socket.h>
@@ -10,7 +10,7 @@
 #include "fake.h"
 #include "shared/cleanup.h"
 
-/* One error of the interface: that it reaches the caller whole, and that the connection is good for more. */
+/* Allocating from this heap of the fake daemon gives this error, with and without ret_error; the connection works afterwards. */
 static void test_error(const char *heap, int errno_expected, DmaHeapReason reason, const char *name, const char *detail) {
         DmaHeapConnection *c = fake_connection();
         DmaHeapReply *reply = NULL;
@@ -109,7 +109,7 @@ static void on_nothing(DmaHeapConnection *c, int r, DmaHeapReply *reply, DmaHeap
         (void) dmaheap_error_free(error);
 }
 
-/* A daemon that accepts nobody: the queue of its socket is full, and connecting itself would wait. */
+/* A daemon that accepts no connection: its socket's queue is full, and connect() waits. */
 static void test_full_queue(void) {
         struct sockaddr_un sa = { .sun_family = AF_UNIX };
         DmaHeapConnection *c = NULL;
@@ -132,7 +132,7 @@ static void test_full_queue(void) {
         CHECK(dmaheap_error_reason(error) == DMAHEAP_NO_ANSWER);
         error = dmaheap_error_free(error);
 
-        /* In an event loop nobody waits. */
+        /* Calls of an event loop do not wait. */
         CHECK(dmaheap_list_heaps_async(c, on_nothing, NULL) == -EAGAIN);
 
         (void) dmaheap_connection_free(c);
@@ -155,7 +155,7 @@ static void test_restart(void) {
         CHECK(dmaheap_list_heaps_async(c, NULL, NULL) == -EINVAL);
         CHECK(dmaheap_connection_connect(c, NULL) == -ECONNREFUSED);
 
-        /* Restarted while the connection was idle: nothing to see. */
+        /* A restart while the connection is idle is invisible to the caller. */
         fake_start();
         fd = dmaheap_allocate_fd(c, NULL, 1, NULL);
         CHECK(fd >= 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The library in a program's own event loop, against a fake daemon: test-event FAKE-DAEMON */
+/* Calls and subscriptions in a program's own event loop: test-event FAKE-DAEMON */
 
 #include <poll.h>
 #include <stdbool.h>
@@ -7,13 +7,14 @@
 #include "fake.h"
 #include "shared/cleanup.h"
 
+/* The answers that on_answer() got. */
 typedef struct Seen {
-        int order[16];
+        int order[16]; /* the first letter of the heap's name, '-' if there is none */
         int results[16];
         DmaHeapReason reasons[16];
         size_t n;
         uint64_t last_used;
-        bool again;
+        bool again; /* the next answer begins another call */
 } Seen;
 
 static void on_answer(DmaHeapConnection *c, int r, DmaHeapReply *reply, DmaHeapError *error, void *userdata) {
@@ -77,7 +78,7 @@ static void test_async(void) {
         CHECK(seen.order[3] == 'b' && seen.results[4] == 0 && seen.order[5] == 'z');
         CHECK(dmaheap_connection_process(c) == 0 && dmaheap_connection_wait(c, 0) == 0);
 
-        /* Blocking calls work again, and calls may stay unanswered when the connection goes. */
+        /* Blocking calls work again. Freeing the connection drops calls in flight. */
         CHECK(dmaheap_list_heaps(c, &reply, NULL) == 0);
         (void) dmaheap_reply_free(reply);
         CHECK(dmaheap_allocate_async(c, &(DmaHeapRequest) { .heap = "hang", .size = 1 }, on_answer, &seen) == 0);
@@ -100,7 +101,7 @@ static void test_async_timeout(void) {
         (void) dmaheap_connection_free(c);
 }
 
-/* A daemon that goes away from an idle connection must not keep its fd readable for ever. */
+/* After the daemon has closed an idle connection, the fd of the event loop does not stay readable. */
 static void test_async_idle_disconnect(void) {
         DmaHeapConnection *c = fake_connection();
         struct pollfd p = { .events = POLLIN };
@@ -127,7 +128,7 @@ static void test_subscription(void) {
 
         CHECK(dmaheap_subscribe_heaps(c, on_answer, &seen) == 0);
         CHECK(dmaheap_subscribe_heaps(c, on_answer, &seen) == -EBUSY);
-        CHECK(dmaheap_list_heaps(c, &reply, NULL) == 0); /* beside it */
+        CHECK(dmaheap_list_heaps(c, &reply, NULL) == 0); /* a blocking call beside the subscription */
         (void) dmaheap_reply_free(reply);
         while (seen.n < 4) {
                 CHECK(dmaheap_connection_wait(c, 20000000) == 1);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* dmaheap.h by itself, in C as old as C99 and in C++: that it compiles is the test. */
+/* dmaheap.h needs no other header, and compiles as C99 and as C++11 (test-header.cc). */
 #include "dmaheap.h"
 
 int main(void) {

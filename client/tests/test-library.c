@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The library's blocking calls, against a fake daemon: test-library FAKE-DAEMON */
+/* Blocking calls that succeed, and requests that the library itself refuses: test-library FAKE-DAEMON */
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -29,7 +29,7 @@ static void test_allocate(void) {
         CHECK(fcntl(fd, F_GETFD) == FD_CLOEXEC);
         CHECK(fstat(fd, &st) == 0 && st.st_size == 8192);
 
-        /* A reply is asked for what it is not. */
+        /* The function for another method's reply gives NULL. */
         CHECK(!dmaheap_reply_usage(reply));
 
         CHECK(!dmaheap_reply_free(reply));

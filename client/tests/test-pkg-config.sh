@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# test-pkg-config.sh BUILD-DIRECTORY README: a program outside the tree, in C and in C++, by outside.sh; and that it says
-# so when there is no daemon. What it says when there is one is tested in the machine (tests/vm/test_client_readme.py).
+# test-pkg-config.sh BUILD-DIRECTORY README: the README's program can be built outside the tree (outside.sh), and fails with a
+# message if there is no daemon. tests/vm/test_client_readme.py tests it with one, in the machine.
 set -eu
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT

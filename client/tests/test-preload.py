@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """The preload library against a fake daemon: test-preload.py PRELOAD-LIBRARY FAKE-DAEMON
 
-The part that runs with the library (this file once more, with 'inside') is an ordinary program: Python's own open, ioctl,
-listdir and stat, and a few others through ctypes."""
+The tests run in this file started again with 'inside' and the library in LD_PRELOAD. They call Python's own open, ioctl,
+listdir and stat, which end in the C library, and a few functions through ctypes."""
 import ctypes
 import errno
 import fcntl
@@ -22,12 +22,14 @@ HEAP = "/dev/dma_heap/"
 
 
 def allocate(heap_fd, size=5000, fd=0, fd_flags=os.O_RDWR | os.O_CLOEXEC, heap_flags=0):
+    """DMA_HEAP_IOCTL_ALLOC. Returns the buffer's fd."""
     data = bytearray(struct.pack("=QIIQ", size, fd, fd_flags, heap_flags))
     fcntl.ioctl(heap_fd, ALLOC, data)
     return struct.unpack("=QIIQ", data)[1]
 
 
 def fails(number, function, *arguments, **named):
+    """The function raises OSError with this errno."""
     try:
         function(*arguments, **named)
     except OSError as e:
@@ -37,17 +39,19 @@ def fails(number, function, *arguments, **named):
 
 
 def check_buffer(fd):
+    """fd is a buffer of the fake daemon, of the default size of allocate() in whole pages. Closes it."""
     assert os.fstat(fd).st_size == 8192 and os.readlink(f"/proc/self/fd/{fd}").startswith("/memfd:buffer")
     os.close(fd)
 
 
 def opening():
+    """Heaps can be opened by absolute paths, and relative to their directory; the errors are those of real device nodes."""
     fd = os.open(HEAP + "system", os.O_RDWR | os.O_CLOEXEC)
     check_buffer(allocate(fd))
     os.close(fd)
     fd = os.open("//dev/./dma_heap//default_cma_region", os.O_RDONLY)
     check_buffer(allocate(fd, fd_flags=0))
-    assert not os.get_inheritable(fd)  # Python adds O_CLOEXEC
+    assert not os.get_inheritable(fd)  # Python adds O_CLOEXEC to every open
     os.close(fd)
 
     fails(errno.ENOENT, os.open, HEAP + "nosuch", os.O_RDWR)
@@ -64,6 +68,7 @@ def opening():
 
 
 def allocating():
+    """The ioctl heeds O_CLOEXEC, and refuses the arguments that the kernel refuses."""
     fd = os.open(HEAP + "system", os.O_RDWR)
     for flags in (os.O_RDWR, os.O_RDWR | os.O_CLOEXEC):
         buffer = allocate(fd, fd_flags=flags)
@@ -76,7 +81,7 @@ def allocating():
     fails(errno.ENOTTY, fcntl.ioctl, fd, 0x5401, bytearray(64))
     os.close(fd)
 
-    # Anything else that knows this number is asked itself.
+    # On an fd that is not a heap, the ioctl is the real one.
     with open(__file__) as other:
         fails(errno.ENOTTY, allocate, other.fileno())
 
@@ -97,19 +102,27 @@ def read_only():
 
 
 def errors():
+    """Every error of the interface becomes an errno that the kernel's ioctl can give."""
     for heap, number in (("QuotaExceeded", errno.ENOMEM), ("OutOfMemory", errno.ENOMEM), ("OutOfResources", errno.ENOMEM),
                          ("TimedOut", errno.ENOMEM), ("NoSuchHeap", errno.ENODEV), ("HeapUnavailable", errno.ENODEV),
                          ("org.varlink.service.PermissionDenied", errno.EACCES),
                          ("org.varlink.service.InvalidParameter", errno.ENOMEM)):
-        # The fake daemon's list has no such heap: make what open() would have given.
+        # The fake daemon does not list these heaps, so open() would fail: make the node that it would give.
         fd = os.memfd_create("x", os.MFD_ALLOW_SEALING)
         os.write(fd, b"libdmaheap-preload 1".ljust(24, b"\0") + f"error-{heap}".encode().ljust(65, b"\0"))
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, 15)
         fails(number, allocate, fd)
         os.close(fd)
+    fd = os.open(HEAP + "system", os.O_RDWR)
+    address = os.environ["DMAHEAP_ADDRESS"]
+    os.environ["DMAHEAP_ADDRESS"] = "/nonexistent"
+    fails(errno.EIO, allocate, fd)
+    os.environ["DMAHEAP_ADDRESS"] = address
+    os.close(fd)
 
 
 def looking():
+    """stat(), access() and the directory show the heaps that the daemon serves, and nothing else changes."""
     assert sorted(os.listdir("/dev/dma_heap")) == ["default_cma_region", "system"]
     with os.scandir("/dev/dma_heap") as entries:
         assert all(not e.is_dir(follow_symlinks=False) for e in entries)
@@ -128,7 +141,7 @@ def looking():
     entries = ctypes.c_void_p()
     assert libc.scandir(b"/dev/dma_heap", ctypes.byref(entries), None, libc.alphasort) == 4
 
-    # What is not ours stays as it is.
+    # Paths outside /dev/dma_heap behave as without the library.
     assert "passwd" in os.listdir("/etc") and stat.S_ISREG(os.stat("/etc/passwd").st_mode)
     assert os.listdir("/dev/pts") is not None
     fails(errno.ENOENT, os.listdir, "/dev/dma_heap_")
@@ -136,6 +149,7 @@ def looking():
 
 
 def surviving():
+    """An opened heap survives dup(), fork(), exec() and threads, and close_range() closes it."""
     fd = os.open(HEAP + "system", os.O_RDWR)
     copy = os.dup(fd)
     os.close(fd)
@@ -175,6 +189,7 @@ def surviving():
 
 
 def without_daemon():
+    """Without a daemon, paths behave as without the library."""
     real = os.path.exists("/dev/dma_heap")
     if not real:
         fails(errno.ENOENT, os.listdir, "/dev/dma_heap")

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Threads with a connection each, and with one for all: test-threads FAKE-DAEMON. Built with ThreadSanitizer too. */
+/* Many threads with a connection each, and with one for all: test-threads FAKE-DAEMON. Also built with ThreadSanitizer. */
 
 #include <pthread.h>
 
@@ -56,7 +56,7 @@ static void *thread_main(void *shared) {
         return NULL;
 }
 
-/* Nobody answers: all give up when the time is over, not one after the other. */
+/* Without an answer, all threads time out at once and not one after the other: waiting for the lock counts towards the timeout. */
 static void *hang_main(void *shared) {
         DmaHeapReply *reply = NULL;
         uint64_t before = now();
