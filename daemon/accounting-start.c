@@ -73,7 +73,7 @@ static bool is_ours(const Accounting *accounting, const char *exporter) {
         char path[128];
         struct stat st;
 
-        return heap && heap->state == HEAP_READY && heap_device_path(exporter, path, sizeof(path)) >= 0 &&
+        return heap && heap->state == HEAP_READY && heap_device_path(heap, path, sizeof(path)) >= 0 &&
                 stat(path, &st) >= 0 && st.st_uid == 0 && (st.st_mode & 0077) == 0;
 }
 

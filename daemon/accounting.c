@@ -245,7 +245,7 @@ static void free_all(LiveCharge **lives, size_t n) {
 int accounting_record(Accounting *accounting, Reservation *reservation, const Peer *peer, const char *label,
                       const LedgerBuffer *buffers, uint32_t n_buffers) {
         Heap *heap = reservation->heap;
-        bool kernel_charges = heap_registry_kernel_charges(accounting->heaps, heap->name);
+        bool kernel_charges = heap_registry_kernel_charges(accounting->heaps, heap);
         LedgerRecord *records[LEDGER_BATCH_MAX];
         LiveCharge *lives[LEDGER_BATCH_MAX] = {};
         int r;

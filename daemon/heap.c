@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The registry of heaps joins three sources: the nodes the kernel has (ready), the modules somebody declared for a heap
- * (loadable), and what happened when one was tried (failed). Each source reports here and nothing is asked twice; who wants
- * to know what a client may choose from asks only the registry. */
+/* The registry of heaps joins three sources: the nodes of the kernel (ready), the modules that are declared for a heap
+ * (loadable), and the result of the last load (failed). Each source reports its changes here.
+ *
+ * Invariants: a heap is never freed before the registry. Its region is always one of the registry's present regions, or NULL:
+ * registry_find_regions() follows each change of the regions and the roles. */
 
 #include <stdio.h>
 
 #include "heap.h"
+#include "list.h"
 
 void heap_registry_changed(HeapRegistry *registry) {
         if (registry->on_changed)
@@ -51,9 +54,9 @@ void heap_registry_done(HeapRegistry *registry) {
         registry->roles = NULL;
 }
 
-int heap_device_path(const char *name, char *buffer, size_t size) {
-        const char *directory = streq(name, HEAP_UDMABUF) ? "/dev" : "/dev/dma_heap";
-        int n = snprintf(buffer, size, "%s/%s", directory, name);
+int heap_device_path(const Heap *heap, char *buffer, size_t size) {
+        const char *directory = heap->kind == HEAP_KIND_UDMABUF ? "/dev" : "/dev/dma_heap";
+        int n = snprintf(buffer, size, "%s/%s", directory, heap->name);
 
         return n >= 0 && (size_t) n < size ? 0 : -ENAMETOOLONG;
 }
@@ -65,8 +68,57 @@ static const Role *find_role(const HeapRegistry *registry, const char *name) {
         return NULL;
 }
 
+/* Whether this is the name of a region's heap on some board. */
+static bool names_a_region(const HeapRegistry *registry, const char *heap_name) {
+        for (const Role *role = registry->roles; role; role = role->next)
+                if (role->other_regions && strv_contains(role->heaps, heap_name))
+                        return true;
+        return false;
+}
+
+/* A kernel without our cma_region bus does not say which region is the default one. The only region is. Among several, it is
+ * the one that a role with other_regions lists, if there is just one such. */
+static const Region *guess_default_region(const HeapRegistry *registry) {
+        const Region *found = NULL;
+
+        if (registry->regions && !registry->regions->next)
+                return registry->regions;
+
+        for (const Region *region = registry->regions; region; region = region->next)
+                if (names_a_region(registry, region->name)) {
+                        if (found)
+                                return NULL;
+                        found = region;
+                }
+
+        return found;
+}
+
+static const Region *default_region(const HeapRegistry *registry) {
+        for (const Region *region = registry->regions; region; region = region->next)
+                if (region->is_default)
+                        return region;
+
+        return guess_default_region(registry);
+}
+
+const Region *heap_registry_region_of(const HeapRegistry *registry, const char *heap_name) {
+        for (const Region *region = registry->regions; region; region = region->next)
+                if (streq(region->name, heap_name))
+                        return region;
+
+        return streq(heap_name, HEAP_DEFAULT_CMA_REGION) ? default_region(registry) : NULL;
+}
+
+/* Looks up the region of every heap. Due after each change of the regions and of the roles. */
+static void registry_find_regions(HeapRegistry *registry) {
+        for (Heap *heap = registry->heaps; heap; heap = heap->next)
+                heap->region = heap_registry_region_of(registry, heap->name);
+}
+
 void heap_registry_set_roles(HeapRegistry *registry, const Role *roles) {
         registry->roles = roles;
+        registry_find_regions(registry);
 }
 
 Heap *heap_registry_find(HeapRegistry *registry, const char *name) {
@@ -74,6 +126,22 @@ Heap *heap_registry_find(HeapRegistry *registry, const char *name) {
                 if (streq(heap->name, name))
                         return heap;
         return NULL;
+}
+
+static HeapKind kind_of(const char *heap_name) {
+        if (streq(heap_name, HEAP_UDMABUF))
+                return HEAP_KIND_UDMABUF;
+
+        return streq(heap_name, "system") ? HEAP_KIND_SYSTEM : HEAP_KIND_DMA_HEAP;
+}
+
+Heap heap_registry_stranger(const HeapRegistry *registry, const char *name) {
+        return (Heap) {
+                .name = (char *) name,
+                .kind = kind_of(name),
+                .state = HEAP_FAILED,
+                .region = heap_registry_region_of(registry, name),
+        };
 }
 
 int heap_registry_get(HeapRegistry *registry, const char *name, Heap **ret) {
@@ -87,7 +155,7 @@ int heap_registry_get(HeapRegistry *registry, const char *name, Heap **ret) {
                 if (!heap)
                         return -ENOMEM;
 
-                heap->state = HEAP_FAILED;
+                *heap = heap_registry_stranger(registry, name);
                 heap->name = strdup(name);
                 if (!heap->name)
                         return -ENOMEM;
@@ -100,7 +168,7 @@ int heap_registry_get(HeapRegistry *registry, const char *name, Heap **ret) {
         return 0;
 }
 
-/* Back to what the declarations alone say. */
+/* Sets the state that follows from the declarations alone. */
 static void heap_reset(Heap *heap) {
         heap->state = heap->declared ? HEAP_LOADABLE : HEAP_FAILED;
         free(heap->reason);
@@ -236,8 +304,10 @@ int heap_registry_add_region(HeapRegistry *registry, const char *name, uint64_t 
                         region->present = true;
                         region->size = size > 0 ? size : region->size;
                         region->is_default = region->is_default || is_default;
-                        if (changed)
+                        if (changed) {
+                                registry_find_regions(registry);
                                 heap_registry_changed(registry);
+                        }
                         return 0;
                 }
 
@@ -253,6 +323,7 @@ int heap_registry_add_region(HeapRegistry *registry, const char *name, uint64_t 
         region->present = true;
         region->next = registry->regions;
         registry->regions = TAKE_PTR(region);
+        registry_find_regions(registry);
         heap_registry_changed(registry);
         return 0;
 }
@@ -260,63 +331,20 @@ int heap_registry_add_region(HeapRegistry *registry, const char *name, uint64_t 
 void heap_registry_regions_end(HeapRegistry *registry) {
         bool changed = false;
 
-        for (Region **p = &registry->regions; *p;) {
-                Region *region = *p;
-
-                if (region->present) {
-                        p = &region->next;
+        for (Region *region = registry->regions, *next; region; region = next) {
+                next = region->next;
+                if (region->present)
                         continue;
-                }
 
-                *p = region->next;
+                (void) LIST_REMOVE(registry->regions, region);
                 region_free(region);
                 changed = true;
         }
 
-        if (changed)
+        if (changed) {
+                registry_find_regions(registry);
                 heap_registry_changed(registry);
-}
-
-/* Whether this is the name of a region's heap on some board. */
-static bool names_a_region(const HeapRegistry *registry, const char *heap_name) {
-        for (const Role *role = registry->roles; role; role = role->next)
-                if (role->other_regions && strv_contains(role->heaps, heap_name))
-                        return true;
-        return false;
-}
-
-/* A kernel without our cma_region bus does not say which region is the default one. Where there is only one, it is; else it
- * is the one that has a name which the default one has on some board, if there is one such. */
-static const Region *guess_default_region(const HeapRegistry *registry) {
-        const Region *found = NULL;
-
-        if (registry->regions && !registry->regions->next)
-                return registry->regions;
-
-        for (const Region *region = registry->regions; region; region = region->next)
-                if (names_a_region(registry, region->name)) {
-                        if (found)
-                                return NULL;
-                        found = region;
-                }
-
-        return found;
-}
-
-static const Region *default_region(const HeapRegistry *registry) {
-        for (const Region *region = registry->regions; region; region = region->next)
-                if (region->is_default)
-                        return region;
-
-        return guess_default_region(registry);
-}
-
-const Region *heap_registry_region_of(const HeapRegistry *registry, const char *heap_name) {
-        for (const Region *region = registry->regions; region; region = region->next)
-                if (streq(region->name, heap_name))
-                        return region;
-
-        return streq(heap_name, HEAP_DEFAULT_CMA_REGION) ? default_region(registry) : NULL;
+        }
 }
 
 const char *heap_registry_heap_of(const HeapRegistry *registry, const Region *region) {
@@ -325,14 +353,14 @@ const char *heap_registry_heap_of(const HeapRegistry *registry, const Region *re
 
 bool heap_registry_is_served(const HeapRegistry *registry, const Region *region) {
         for (const Heap *heap = registry->heaps; heap; heap = heap->next)
-                if (heap->state == HEAP_READY && heap_registry_region_of(registry, heap->name) == region)
+                if (heap->state == HEAP_READY && heap->region == region)
                         return true;
         return false;
 }
 
-bool heap_registry_kernel_charges(const HeapRegistry *registry, const char *heap_name) {
+bool heap_registry_kernel_charges(const HeapRegistry *registry, const Heap *heap) {
         /* udmabuf's pages are those of a memfd, which the kernel always charges. */
-        return streq(heap_name, HEAP_UDMABUF) || (streq(heap_name, "system") && registry->mem_accounting);
+        return heap->kind == HEAP_KIND_UDMABUF || (heap->kind == HEAP_KIND_SYSTEM && registry->mem_accounting);
 }
 
 static bool entry_matches(const char *entry, const char *heap_name) {
@@ -350,53 +378,42 @@ bool heap_registry_shows(const HeapRegistry *registry, const Heap *heap) {
         if (heap->state == HEAP_FAILED)
                 return heap->reason != NULL;
 
-        /* modprobe.d declares cma_heap for every name that a board may give its region; those that this one has count. */
-        return !registry->regions_known || heap_registry_region_of(registry, heap->name) ||
-                !names_a_region(registry, heap->name);
+        /* modprobe.d declares cma_heap for every name that a board may give its region. Only names of this board are shown. */
+        return !registry->regions_known || heap->region || !names_a_region(registry, heap->name);
 }
 
-static bool role_serves(const HeapRegistry *registry, const Role *role, const char *heap_name) {
+bool role_serves(const Role *role, const Heap *heap) {
         for (char **entry = role->heaps; *entry; entry++)
-                if (entry_matches(*entry, heap_name))
+                if (entry_matches(*entry, heap->name))
                         return true;
 
-        return role->other_regions && heap_registry_region_of(registry, heap_name);
+        return role->other_regions && heap->region;
 }
 
-bool heap_registry_serves(const HeapRegistry *registry, const char *heap_name, const char *role_name) {
-        const Role *role = find_role(registry, role_name);
-
-        return role && role_serves(registry, role, heap_name);
-}
-
-/* In which turn a heap is tried: those that need no load, then the rest. udmabuf stands in for heaps that this kernel does
- * not have: it comes after those that it has a module for, but does not wait for one that has failed. A heap that is neither
- * there nor declared for a module leads nowhere. */
+/* The turn in which a heap is tried: first those that need no load, then the rest. udmabuf stands in for heaps that this
+ * kernel does not have, so it comes after those that have a module, but before those whose module failed. A heap that is
+ * neither ready nor declared for a module is not tried. */
 #define TURNS 4
 
 static int heap_turn(const Heap *heap, bool udmabuf_is_ready) {
         if (heap->state == HEAP_READY)
-                return streq(heap->name, HEAP_UDMABUF) ? 2 : 0;
+                return heap->kind == HEAP_KIND_UDMABUF ? 2 : 0;
         if (!heap->module)
                 return TURNS;
         return heap->state == HEAP_FAILED && udmabuf_is_ready ? 3 : 1;
 }
 
-static int candidates_add(char **names, size_t *n, const char *name) {
-        if (strv_contains(names, name))
-                return 0;
+/* heaps is NULL-terminated and has room. */
+static void candidates_add(Heap **heaps, Heap *heap) {
+        while (*heaps && *heaps != heap)
+                heaps++;
 
-        names[*n] = strdup(name);
-        if (!names[*n])
-                return -ENOMEM;
-
-        (*n)++;
-        return 0;
+        *heaps = heap;
 }
 
-int heap_registry_candidates(HeapRegistry *registry, const char *role_name, char ***ret) {
+int heap_registry_candidates(HeapRegistry *registry, const char *role_name, Heap ***ret) {
         const Role *role = find_role(registry, role_name);
-        size_t n = 0, n_heaps = 0;
+        size_t n_heaps = 0;
 
         if (!role)
                 return -ENOENT;
@@ -404,30 +421,28 @@ int heap_registry_candidates(HeapRegistry *registry, const char *role_name, char
         for (Heap *heap = registry->heaps; heap; heap = heap->next)
                 n_heaps++;
 
-        _cleanup_(strv_freep) char **names = calloc(n_heaps + 1, sizeof(char *));
-        if (!names)
+        _cleanup_free_ Heap **heaps = calloc(n_heaps + 1, sizeof(Heap *));
+        if (!heaps)
                 return -ENOMEM;
 
         const Heap *udmabuf = heap_registry_find(registry, HEAP_UDMABUF);
-        bool udmabuf_is_ready = udmabuf && udmabuf->state == HEAP_READY && role_serves(registry, role, HEAP_UDMABUF);
+        bool udmabuf_is_ready = udmabuf && udmabuf->state == HEAP_READY && role_serves(role, udmabuf);
 
-        /* In each turn, the role's order before what merely fits. */
+        /* In each turn, the heaps that the role lists come before those of other regions. */
         for (int turn = 0; turn < TURNS; turn++) {
                 for (char **entry = role->heaps; *entry; entry++)
                         for (Heap *heap = registry->heaps; heap; heap = heap->next)
-                                if (heap_turn(heap, udmabuf_is_ready) == turn && entry_matches(*entry, heap->name) &&
-                                    candidates_add(names, &n, heap->name) < 0)
-                                        return -ENOMEM;
+                                if (heap_turn(heap, udmabuf_is_ready) == turn && entry_matches(*entry, heap->name))
+                                        candidates_add(heaps, heap);
 
                 for (Heap *heap = registry->heaps; heap; heap = heap->next)
-                        if (heap_turn(heap, udmabuf_is_ready) == turn && role_serves(registry, role, heap->name) &&
-                            candidates_add(names, &n, heap->name) < 0)
-                                return -ENOMEM;
+                        if (heap_turn(heap, udmabuf_is_ready) == turn && role_serves(role, heap))
+                                candidates_add(heaps, heap);
         }
 
-        if (n == 0)
+        if (!heaps[0])
                 return -ENOENT;
 
-        *ret = TAKE_PTR(names);
+        *ret = TAKE_PTR(heaps);
         return 0;
 }

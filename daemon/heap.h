@@ -20,6 +20,12 @@ typedef enum HeapState {
         HEAP_FAILED,   /* the last attempt to load its module failed, see reason */
 } HeapState;
 
+typedef enum HeapKind {
+        HEAP_KIND_DMA_HEAP, /* a node below /dev/dma_heap */
+        HEAP_KIND_SYSTEM,   /* likewise; the one that dma_heap.mem_accounting is about */
+        HEAP_KIND_UDMABUF,  /* /dev/udmabuf */
+} HeapKind;
+
 /* A CMA area of the kernel that heaps can serve (Documentation/ABI/testing/sysfs-kernel-mm-cma). */
 typedef struct Region Region;
 struct Region {
@@ -27,15 +33,18 @@ struct Region {
         char *name;
         uint64_t size; /* bytes; 0 when the kernel does not say */
         bool is_default;
-        bool present;    /* seen by the enumeration that is under way */
+        bool present;    /* seen by the current enumeration */
         bool load_tried; /* its heap's module was loaded for it, or is left until a client asks */
 };
 
+/* A heap of the registry lives as long as the registry, so others may keep its address. */
 typedef struct Heap Heap;
 struct Heap {
         Heap *next;
         char *name;
+        HeapKind kind;
         HeapState state;
+        const Region *region; /* that it draws from; NULL if none bounds it, or none is known. Kept up to date by the registry */
         char *reason;        /* HEAP_FAILED: why */
         char *module;        /* the module declared for it, or NULL */
         bool declared;       /* the last scan found a module for it, and that module can be had */
@@ -65,7 +74,7 @@ typedef struct HeapRegistry {
         void *userdata;
 } HeapRegistry;
 
-/* Sets up an empty registry. */
+/* Sets up an empty registry; on_changed may be NULL. */
 void heap_registry_init(HeapRegistry *registry, heap_changed_t on_changed, void *userdata);
 void heap_registry_done(HeapRegistry *registry);
 
@@ -73,11 +82,15 @@ void heap_registry_done(HeapRegistry *registry);
  * until the next call or heap_registry_done(). */
 void heap_registry_set_roles(HeapRegistry *registry, const Role *roles);
 
-/* Something that ListHeaps shows has changed: bytes_used, which others keep. */
+/* Reports a change of bytes_used, which the accounting keeps, to on_changed. */
 void heap_registry_changed(HeapRegistry *registry);
 
 /* Path of the device that allocates for a heap. Returns 0, or -ENAMETOOLONG. */
-int heap_device_path(const char *name, char *buffer, size_t size);
+int heap_device_path(const Heap *heap, char *buffer, size_t size);
+
+/* A heap that only has the name, the kind and the region of one: for questions about a heap that the registry does not know.
+ * Good until the registry changes or name goes. */
+Heap heap_registry_stranger(const HeapRegistry *registry, const char *name);
 
 /* The heap of that name, or NULL. */
 Heap *heap_registry_find(HeapRegistry *registry, const char *name);
@@ -90,7 +103,7 @@ int heap_registry_appeared(HeapRegistry *registry, const char *name);
 void heap_registry_vanished(HeapRegistry *registry, const char *name);
 
 /* One scan of the declared modules: begin, once per declaration, end. `installed` is false where the module is declared
- * but cannot be had. Heaps that are neither ready nor declared any more go at the end. */
+ * but cannot be had. Heaps that are neither ready nor declared any more are HEAP_FAILED without a reason at the end. */
 void heap_registry_scan_begin(HeapRegistry *registry);
 int heap_registry_declare(HeapRegistry *registry, const char *name, const char *module, bool installed);
 void heap_registry_scan_end(HeapRegistry *registry);
@@ -111,17 +124,22 @@ const char *heap_registry_heap_of(const HeapRegistry *registry, const Region *re
 bool heap_registry_is_served(const HeapRegistry *registry, const Region *region);
 
 /* Whether the kernel charges the memory cgroup of the allocating task for this heap's pages. */
-bool heap_registry_kernel_charges(const HeapRegistry *registry, const char *heap_name);
+bool heap_registry_kernel_charges(const HeapRegistry *registry, const Heap *heap);
 
 /* Whether ListHeaps shows this heap: it is ready, it could be loaded, or it failed when somebody asked for it. */
 bool heap_registry_shows(const HeapRegistry *registry, const Heap *heap);
 
-/* Whether a heap may be chosen for a role. */
-bool heap_registry_serves(const HeapRegistry *registry, const char *heap_name, const char *role);
+/* Size in bytes of the heap's region, the largest possible buffer; 0 if unknown, and for a heap without a region. */
+static inline uint64_t heap_size_max(const Heap *heap) {
+        return heap->region ? heap->region->size : 0;
+}
 
-/* The names of the heaps to try for a role, best first: ready ones in the role's order, then the rest in that order, of
+/* Whether a heap may be chosen for a role. */
+bool role_serves(const Role *role, const Heap *heap);
+
+/* The heaps to try for a role, best first: ready ones in the role's order, then the rest in that order, of
  * which udmabuf, ready or not, is followed only by those that have failed.
  *
- * Returns 0 and a NULL-terminated array that the caller frees with strv_free(), -ENOENT for an unknown role or one that no
+ * Returns 0 and a NULL-terminated array that the caller frees, -ENOENT for an unknown role or one that no
  * heap serves, -ENOMEM. */
-int heap_registry_candidates(HeapRegistry *registry, const char *role, char ***ret);
+int heap_registry_candidates(HeapRegistry *registry, const char *role, Heap ***ret);

@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* The manager sets up the daemon, loads heaps for the regions of the machine, reads the configuration again on SIGHUP, and
+ * exits when the daemon is idle.
+ *
+ * Invariants: READY=1 is sent once, when clients can connect and no region waits for its heap. The daemon exits by itself only
+ * while nobody is connected and no request, worker, load or census is under way. */
+
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -12,12 +18,11 @@
 #include "fd-util.h"
 #include "log.h"
 #include "manager.h"
-#include "request.h"
 #include "time-util.h"
 
 #define SPAWNER_PATH LIBEXECDIR "/dmaheapd-spawner"
 
-/* What happens to the heaps within this time is told at once; usage changes with every buffer. */
+/* Heap changes within this interval are reported together, since usage changes with every buffer. */
 #define CHANGED_DELAY_USEC (50 * USEC_PER_MSEC)
 
 static void manager_load_regions(Manager *manager);
@@ -35,20 +40,20 @@ void manager_serving(Manager *manager) {
         manager_announce(manager);
 }
 
-static bool on_region_allowed(const char *heap _unused_, void *userdata _unused_) {
-        return true;
+static HeapFit on_region_fits(const Heap *heap _unused_, void *userdata _unused_) {
+        return HEAP_FIT;
 }
 
 static void on_region_chosen(const ChoiceResult *result _unused_, void *userdata) {
         Manager *manager = userdata;
 
-        /* What went wrong is in the journal, and stays with the heap. */
+        /* A failure is in the journal, and the heap's reason. */
         manager->region_choice = heap_choice_free(manager->region_choice);
         manager_load_regions(manager);
         manager_announce(manager);
 }
 
-/* Loads the heaps of regions that are there and have none, one after the other: a camera need not be the first to ask. */
+/* Loads the heaps of regions that no ready heap serves, one after the other, so that they are there before a client asks. */
 static void manager_load_regions(Manager *manager) {
         for (Region *region = manager->heaps.regions; region && !manager->region_choice; region = region->next) {
                 if (region->load_tried)
@@ -59,15 +64,10 @@ static void manager_load_regions(Manager *manager) {
                         continue;
 
                 int r = heap_choice_new(
-                                &(HeapSources) {
-                                        .event = manager->event,
-                                        .registry = &manager->heaps,
-                                        .scan = manager->heap_scan,
-                                        .monitor = manager->device_monitor,
-                                },
+                                &manager->allocator.heaps,
                                 heap_registry_heap_of(&manager->heaps, region),
                                 NULL,
-                                on_region_allowed,
+                                on_region_fits,
                                 on_region_chosen,
                                 manager,
                                 &manager->region_choice);
@@ -103,11 +103,12 @@ void manager_set_heaps_changed(Manager *manager, heap_changed_t callback, void *
 }
 
 static bool manager_is_idle(const Manager *manager) {
-        int news = SD_EVENT_OFF; /* perhaps a region whose heap is to be loaded */
+        int news = SD_EVENT_OFF; /* a change may be of a region whose heap has to be loaded */
 
         (void) sd_event_source_get_enabled(manager->changed_source, &news);
 
-        return news == SD_EVENT_OFF && manager->n_connections == 0 && !manager->requests && !manager->region_choice && worker_pool_n_workers(manager->worker_pool) == 0 &&
+        return news == SD_EVENT_OFF && manager->n_connections == 0 && !manager->allocator.requests && !manager->region_choice &&
+                worker_pool_n_workers(manager->worker_pool) == 0 &&
                 !module_loader_busy(heap_scan_loader(manager->heap_scan)) && !accounting_busy(manager->accounting);
 }
 
@@ -117,7 +118,7 @@ static int on_idle(sd_event_source *source _unused_, uint64_t usec _unused_, voi
         Manager *manager = userdata;
 
         if (manager->n_connections > 0)
-                return 0; /* the last disconnect begins anew */
+                return 0; /* manager_disconnect() sets the timer again */
         if (!manager_is_idle(manager))
                 return manager_watch_idle(manager);
 
@@ -154,6 +155,7 @@ static int manager_load_config(Manager *manager) {
         heap_registry_set_roles(&manager->heaps, config->roles);
         config_free(manager->config);
         manager->config = config;
+        manager->allocator.timeout_usec = config->allocation_timeout_usec;
         on_heaps_changed(manager);
         return 0;
 }
@@ -188,7 +190,7 @@ int manager_new(Manager **ret) {
         manager->cgroup_root_fd = -EBADF;
         heap_registry_init(&manager->heaps, on_heaps_changed, manager);
 
-        /* sd_event_add_child(3) wants it so. Children are started with an empty mask. */
+        /* sd_event_add_child(3) needs it blocked. Children are started with an empty mask. */
         sigset_t sigchld;
         (void) sigemptyset(&sigchld);
         (void) sigaddset(&sigchld, SIGCHLD);
@@ -223,8 +225,7 @@ Manager *manager_free(Manager *manager) {
         if (!manager)
                 return NULL;
 
-        while (manager->requests)
-                allocate_request_free(manager->requests);
+        allocator_done(&manager->allocator);
         heap_choice_free(manager->region_choice);
         worker_pool_free(manager->worker_pool);
         device_monitor_free(manager->device_monitor);
@@ -247,7 +248,7 @@ static void on_first_scan(void *userdata) {
         *(bool *) userdata = true;
 }
 
-/* The one place where the daemon waits: nobody is connected yet. */
+/* Waits for a scan of the modules. Nothing else in the daemon runs the event loop like this; no client is connected yet. */
 static int manager_first_scan(Manager *manager) {
         RoundWait *wait;
         bool done = false;
@@ -256,7 +257,7 @@ static int manager_first_scan(Manager *manager) {
         r = heap_scan_wait(manager->heap_scan, on_first_scan, &done, &wait);
         while (r >= 0 && !done && sd_event_get_state(manager->event) != SD_EVENT_FINISHED)
                 r = sd_event_run(manager->event, UINT64_MAX);
-        if (r >= 0 && !done) { /* told to end */
+        if (r >= 0 && !done) { /* SIGTERM or SIGINT */
                 round_wait_cancel(wait);
                 r = -ECANCELED;
         }
@@ -264,8 +265,8 @@ static int manager_first_scan(Manager *manager) {
         return r;
 }
 
-/* Whether it is a client that has started us. Then what it needs is loaded, and no more; else it was cma-region.target, or
- * an administrator. */
+/* Whether a client has started the daemon: then only the heaps that clients ask for are loaded. Otherwise cma-region.target or
+ * an administrator has, and the heaps of all regions are. */
 static bool client_is_waiting(void) {
         int n = sd_listen_fds(false);
 
@@ -277,6 +278,36 @@ static bool client_is_waiting(void) {
         }
 
         return false;
+}
+
+/* Finds the heaps and the regions, and what modules could provide. Returns 0; -ECANCELED; or -errno, logged. */
+static int manager_start_heaps(Manager *manager) {
+        int r;
+
+        r = heap_scan_new(manager->event, &manager->heaps, &manager->heap_scan);
+        if (r < 0)
+                return log_error_errno(r, "Cannot set up the loading of modules: %m");
+
+        r = device_monitor_new(manager->event, &manager->heaps, "/sys", &manager->device_monitor);
+        if (r < 0)
+                return log_error_errno(r, "Cannot follow the devices: %m");
+
+        manager->allocator.heaps = (HeapSources) {
+                .event = manager->event,
+                .registry = &manager->heaps,
+                .scan = manager->heap_scan,
+                .monitor = manager->device_monitor,
+        };
+
+        bool waiting = client_is_waiting();
+        for (Region *region = manager->heaps.regions; region; region = region->next)
+                region->load_tried = waiting;
+
+        r = manager_first_scan(manager);
+        if (r < 0 && r != -ECANCELED)
+                return log_error_errno(r, "Cannot look for kernel modules of heaps: %m");
+
+        return r;
 }
 
 int manager_startup(Manager *manager) {
@@ -294,28 +325,17 @@ int manager_startup(Manager *manager) {
         if (r < 0)
                 return log_error_errno(r, "Cannot start %s: %m", SPAWNER_PATH);
 
-        r = heap_scan_new(manager->event, &manager->heaps, &manager->heap_scan);
+        r = manager_start_heaps(manager);
         if (r < 0)
-                return log_error_errno(r, "Cannot set up the loading of modules: %m");
-
-        r = device_monitor_new(manager->event, &manager->heaps, "/sys", &manager->device_monitor);
-        if (r < 0)
-                return log_error_errno(r, "Cannot follow the devices: %m");
-
-        bool waiting = client_is_waiting();
-        for (Region *region = manager->heaps.regions; region; region = region->next)
-                region->load_tried = waiting;
-
-        r = manager_first_scan(manager);
-        if (r == -ECANCELED)
                 return r;
-        if (r < 0)
-                return log_error_errno(r, "Cannot look for kernel modules of heaps: %m");
 
         r = accounting_start(manager->event, &manager->config, &manager->heaps, &manager->clients, manager->cgroup_root_fd,
                              &manager->accounting);
         if (r < 0)
                 return r;
+
+        manager->allocator.worker_pool = manager->worker_pool;
+        manager->allocator.accounting = manager->accounting;
 
         _cleanup_free_ char *census = accounting_describe_census(manager->accounting);
         if (!census || asprintf(&manager->product, "dmaheapd (%s)", census) < 0)
@@ -335,58 +355,28 @@ const char *manager_product(const Manager *manager) {
 }
 
 int manager_connect(Manager *manager, int socket_fd, Connection *ret) {
-        _cleanup_(peer_freep) Peer *peer = NULL;
-        Client *client;
-        int r;
-
-        r = peer_new(manager->cgroup_root_fd, socket_fd, &peer);
+        int r = connection_open(&manager->clients, manager->cgroup_root_fd, socket_fd, ret);
         if (r < 0)
                 return r;
 
-        r = client_registry_get(&manager->clients, &peer->identity, &client);
-        if (r < 0)
-                return r;
-
-        client->n_connections++;
         manager->n_connections++;
         manager->idle_source = sd_event_source_disable_unref(manager->idle_source);
-
-        *ret = (Connection) { .peer = TAKE_PTR(peer), .client = client };
         return 0;
 }
 
 bool manager_admit(Manager *manager, Connection *connection) {
-        unsigned n = 0, n_of_user = 0;
+        const Config *config = manager->config;
 
-        if (connection->admitted)
-                return true;
-
-        for (const Client *client = manager->clients.clients; client; client = client->next) {
-                n += client->n_admitted;
-                if (client->user == connection->client->user)
-                        n_of_user += client->n_admitted;
-        }
-
-        if (n >= manager->config->connections_max || n_of_user >= manager->config->connections_per_user_max)
-                return false;
-
-        connection->client->n_admitted++;
-        connection->admitted = true;
-        return true;
+        return connection_admit(connection, &manager->clients, config->connections_max, config->connections_per_user_max);
 }
 
 void manager_disconnect(Manager *manager, Connection *connection) {
-        Client *client = connection->client;
-
-        if (!client)
+        if (!connection->client)
                 return;
 
-        if (connection->admitted)
-                client->n_admitted--;
-        if (--client->n_connections == 0)
-                worker_pool_forget_client(manager->worker_pool, client);
-        client_registry_release(&manager->clients, client);
-        *connection = (Connection) { .peer = peer_free(connection->peer) };
+        if (connection->client->n_connections == 1)
+                worker_pool_forget_client(manager->worker_pool, connection->client);
+        connection_close(connection, &manager->clients);
 
         if (--manager->n_connections == 0)
                 (void) manager_watch_idle(manager);

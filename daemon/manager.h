@@ -3,20 +3,11 @@
 
 #include <systemd/sd-event.h>
 
-#include "accounting.h"
-#include "client.h"
 #include "config.h"
-#include "device-monitor.h"
-#include "heap-choice.h"
-#include "heap-scan.h"
-#include "heap.h"
-#include "module-loader.h"
-#include "peer.h"
-#include "worker-pool.h"
+#include "request.h"
 
-typedef struct AllocateRequest AllocateRequest;
-
-/* Owns every object of the daemon. Who comes to it from outside is a connection; what it asks for is a request. */
+/* Owns every object of the daemon below the varlink server. A client's open socket is a `Connection`, its Allocate call an
+ * `AllocateRequest` of the allocator. */
 typedef struct Manager {
         sd_event *event;
         Config *config;
@@ -24,54 +15,51 @@ typedef struct Manager {
         HeapScan *heap_scan;
         DeviceMonitor *device_monitor;
         HeapChoice *region_choice; /* the heap that is being loaded for a region */
-        bool serving;              /* clients are listened to */
+        bool serving;              /* clients can connect */
         bool announced;            /* READY=1 was sent */
         WorkerPool *worker_pool;
         int cgroup_root_fd;
         ClientRegistry clients;
         Accounting *accounting;
+        Allocator allocator;
         char *product;
-        AllocateRequest *requests;
         unsigned n_connections;
         sd_event_source *idle_source;
         sd_event_source *sighup_source;
-        sd_event_source *changed_source; /* coalesces what happens to the heaps */
+        sd_event_source *changed_source; /* delays and merges reports of heap changes */
         heap_changed_t on_heaps_changed;
         void *on_heaps_changed_userdata;
 } Manager;
 
-/* One open connection of a client. */
-typedef struct Connection {
-        Peer *peer;
-        Client *client;
-        bool admitted; /* within the limits on connections */
-} Connection;
-
 int manager_new(Manager **ret);
+
+/* Frees everything. No connection may be left. */
 Manager *manager_free(Manager *manager);
 DEFINE_CLEANUP(Manager, manager_free);
 
-/* Brings up everything that must be there before the first client: configuration, spawner, heaps and what could be loaded,
- * the ledger reconciled with a census, device monitor. Blocks for as long as that takes; listening comes afterwards. Returns 0; -ECANCELED when
- * told to end meanwhile; or -errno, logged. */
+/* Brings up everything that the first client needs: configuration, spawner, device monitor, heaps and what can be loaded, the
+ * ledger reconciled with a census. Blocks until then; call it before listening.
+ *
+ * Returns 0; -ECANCELED if SIGTERM or SIGINT came meanwhile; or -errno, logged. */
 int manager_startup(Manager *manager);
 
-/* Clients are listened to: tells systemd that we are ready, now or when the regions that were found have their heaps: those who want them there at
- * boot wait for that. Clients are served meanwhile. */
+/* Call once listening. Sends `READY=1` when the heaps of all regions found at start are loaded; units that need them at boot
+ * wait for it. Clients are served meanwhile. */
 void manager_serving(Manager *manager);
 
-/* What we are called, and how buffers are counted; the manager's. GetInfo says it, as the interface has no other place. */
+/* The product string of GetInfo: daemon name and census method. Owned by the manager. */
 const char *manager_product(const Manager *manager);
 
-/* Whom to tell when what ListHeaps shows has changed. */
+/* Sets the one callback for changes of what ListHeaps shows; NULL for none. */
 void manager_set_heaps_changed(Manager *manager, heap_changed_t on_heaps_changed, void *userdata);
 
-/* Identifies who has connected. Returns 0, or -errno: -ESRCH when it is gone already. */
+/* Identifies the peer of a connected socket. Returns 0; the caller owes a manager_disconnect(). Or -errno: -ESRCH when the peer
+ * has gone already. */
 int manager_connect(Manager *manager, int socket_fd, Connection *ret);
 
-/* Whether there is room for this connection, among all and among those of its user. Where there is, it has its place until it
- * ends; where there is none, it is worth asking again. */
+/* Counts the connection against ConnectionsMax= and ConnectionsPerUserMax=. True: admitted until it disconnects. False: a limit
+ * is reached; may be retried. */
 bool manager_admit(Manager *manager, Connection *connection);
 
-/* The connection has ended; its request must have been cancelled. */
+/* The connection has ended; its request must have been cancelled. Leaves all zeroes; does nothing with all zeroes. */
 void manager_disconnect(Manager *manager, Connection *connection);

@@ -18,8 +18,8 @@ static const char *heap_state_to_string(HeapState state) {
 
 static int build_heap(const HeapRegistry *registry, const Heap *heap, sd_json_variant **ret) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *roles = NULL;
-        const Region *region = heap_registry_region_of(registry, heap->name);
-        /* A module that is declared but not there did not make a heap that is. */
+        const Region *region = heap->region;
+        /* Omit a declared module that is not installed: it cannot have provided a ready heap. */
         const char *module = heap->declared || heap->state == HEAP_FAILED ? heap->module : NULL;
         int r;
 
@@ -28,7 +28,7 @@ static int build_heap(const HeapRegistry *registry, const Heap *heap, sd_json_va
                 return r;
 
         for (const Role *role = registry->roles; role; role = role->next)
-                if (heap_registry_serves(registry, heap->name, role->name)) {
+                if (role_serves(role, heap)) {
                         r = sd_json_variant_append_arrayb(&roles, SD_JSON_BUILD_STRING(role->name));
                         if (r < 0)
                                 return r;
@@ -41,9 +41,9 @@ static int build_heap(const HeapRegistry *registry, const Heap *heap, sd_json_va
                         PAIR_STRING_OR_NULL("reason", heap->reason),
                         SD_JSON_BUILD_PAIR_VARIANT("roles", roles),
                         PAIR_STRING_OR_NULL("module", module),
-                        SD_JSON_BUILD_PAIR_STRING("accounting", heap_registry_kernel_charges(registry, heap->name) ? "kernel" : "daemon"),
+                        SD_JSON_BUILD_PAIR_STRING("accounting", heap_registry_kernel_charges(registry, heap) ? "kernel" : "daemon"),
                         SD_JSON_BUILD_PAIR_CONDITION(!!region, "region", SD_JSON_BUILD_STRING(region ? region->name : NULL)),
-                        SD_JSON_BUILD_PAIR_CONDITION(region && region->size > 0, "size", SD_JSON_BUILD_UNSIGNED(region ? region->size : 0)),
+                        SD_JSON_BUILD_PAIR_CONDITION(heap_size_max(heap) > 0, "size", SD_JSON_BUILD_UNSIGNED(heap_size_max(heap))),
                         SD_JSON_BUILD_PAIR_UNSIGNED("used", heap->bytes_used));
 }
 

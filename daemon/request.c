@@ -1,72 +1,75 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The life of one Allocate: a heap, a reservation, a worker, a reply. Each step ends in a callback of the event
- * loop, and each may be the last: the reply is given once, by request_reply(), and a request that still has a job in a
- * worker then stays until the job is over, since only then is the memory surely free. */
+/* The life of one Allocate: a heap, a reservation, a worker, a reply. Each step ends in a callback of the event loop.
+ *
+ * Invariants: request_reply() gives the only reply. A request that has a job in a worker stays, with its reservation, until
+ * the job is over, since only then is the memory surely free. Buffers are in the ledger before the client has them. */
 
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "buffer-limits.h"
 #include "fd-util.h"
-#include "heap-choice.h"
 #include "heap-udmabuf.h"
+#include "list.h"
 #include "log.h"
 #include "request.h"
 #include "time-util.h"
 
-/* Why a heap was not taken, where the request is to blame. */
-#define TOO_SMALL "it is smaller than the buffer"
-
 struct AllocateRequest {
         AllocateRequest *next;
-        Manager *manager;
-        const Connection *connection; /* NULL once the reply was given */
+        Allocator *allocator;
+        const Connection *connection; /* NULL once the reply was given, or the request was cancelled */
         allocate_replied_t on_replied;
         void *userdata;
 
-        HeapChoice *choice;
-        char *heap; /* as asked for, or NULL */
-        char *role; /* likewise */
-        uint64_t size;
+        char *asked_heap; /* or NULL */
+        char *asked_role; /* or NULL */
+        uint64_t size;    /* in whole pages */
         uint32_t n_buffers;
         bool read_only;
         char *label;
 
+        HeapChoice *choice;
+        Heap *heap; /* that was chosen, or NULL */
+        char udmabuf_reason[UDMABUF_REASON_LENGTH]; /* once a fit was HEAP_PAST_UDMABUF_LIMIT */
+
         RoundWait *wait; /* for a census */
         Reservation reservation;
         uint64_t refused_at; /* when it was first over a limit; 0: not yet */
-        bool retried;  /* an allocation failed, and a census was waited for: likewise */
+        bool retried;        /* an allocation failed, and a census was waited for */
         WorkerJob *job;
         sd_event_source *deadline_source;
 };
 
-AllocateRequest *allocate_request_free(AllocateRequest *request) {
+static AllocateRequest *allocate_request_free(AllocateRequest *request) {
         if (!request)
                 return NULL;
 
-        for (AllocateRequest **p = &request->manager->requests; *p; p = &(*p)->next)
-                if (*p == request) {
-                        *p = request->next;
-                        break;
-                }
-
-        accounting_release(request->manager->accounting, &request->reservation);
+        (void) LIST_REMOVE(request->allocator->requests, request);
+        accounting_release(request->allocator->accounting, &request->reservation);
         round_wait_cancel(request->wait);
         heap_choice_free(request->choice);
         sd_event_source_disable_unref(request->deadline_source);
-        free(request->heap);
-        free(request->role);
+        free(request->asked_heap);
+        free(request->asked_role);
         free(request->label);
         free(request);
         return NULL;
 }
 DEFINE_CLEANUP(AllocateRequest, allocate_request_free);
 
+void allocator_done(Allocator *allocator) {
+        while (allocator->requests)
+                allocate_request_free(allocator->requests);
+}
+
+/* The heap that errors tell of; before there is one, the name or role that was asked for. */
 static const char *request_heap(const AllocateRequest *request) {
         return heap_choice_name(request->choice);
 }
 
-/* Nothing more is to be told to anybody. */
+/* No reply is given after this. The request may be gone when this returns. */
 static void request_end(AllocateRequest *request) {
         request->connection = NULL;
 
@@ -76,7 +79,7 @@ static void request_end(AllocateRequest *request) {
         }
 
         request->deadline_source = sd_event_source_disable_unref(request->deadline_source);
-        worker_job_kill(request->job); /* request_done() will free */
+        worker_job_kill(request->job); /* on_allocated() will free the request */
 }
 
 /* Gives the one reply. The request may be gone when this returns. */
@@ -124,26 +127,18 @@ static void request_fail_errno(AllocateRequest *request, int error) {
         }
 }
 
-/* What one buffer may have at the most, from this heap. 0: no bound that is known. */
-static uint64_t heap_bound(const Manager *manager, const char *heap) {
-        const Region *region = heap_registry_region_of(&manager->heaps, heap);
-
-        return region ? region->size : 0;
-}
-
-/* Records the buffers before anyone else sees them, then hands them over. What is handed over, in part or whole, is charged
- * until a census says otherwise. */
+/* Records the buffers in the ledger, then hands them over. If a part of them reached the client, all stay charged until a
+ * census does not find them. The request may be gone when this returns. */
 static void request_deliver(AllocateRequest *request, WorkerResult *result) {
-        Accounting *accounting = request->manager->accounting;
+        Accounting *accounting = request->allocator->accounting;
         LedgerBuffer buffers[BUFFERS_MAX];
         uint32_t n_buffers = request->n_buffers;
 
         for (size_t i = 0; i < n_buffers; i++)
                 buffers[i] = (LedgerBuffer) { .inode = result->buffers[i].inode, .size = request->size };
 
-        int r = accounting_record(accounting, &request->reservation, request->connection->peer, request->label,
-                                  buffers, n_buffers);
-        if (r == -EEXIST) { /* a worker cannot have made what is in the ledger already */
+        int r = accounting_record(accounting, &request->reservation, request->connection->peer, request->label, buffers, n_buffers);
+        if (r == -EEXIST) { /* a new buffer cannot be in the ledger: the worker lied */
                 request_fail_resource(request, "processes");
                 return;
         }
@@ -173,18 +168,18 @@ static void on_counted(void *userdata) {
 }
 
 static void request_wait_census(AllocateRequest *request) {
-        int r = accounting_wait_census(request->manager->accounting, on_counted, request, &request->wait);
+        int r = accounting_wait_census(request->allocator->accounting, on_counted, request, &request->wait);
 
         if (r < 0)
                 request_fail_errno(request, r);
 }
 
-/* The kernel takes a buffer off its list a moment before a region has the pages back: so a region that is full is tried
- * again after a census. */
+/* The kernel takes a buffer off its list a moment before its region has the pages back, so an allocation from a region that was
+ * full is tried again after a census. The request may be gone when this returns. */
 static void request_allocation_failed(AllocateRequest *request, int error) {
-        accounting_release(request->manager->accounting, &request->reservation);
+        accounting_release(request->allocator->accounting, &request->reservation);
 
-        if (error == -ENOMEM && !request->retried && heap_bound(request->manager, request_heap(request)) > 0) {
+        if (error == -ENOMEM && !request->retried && heap_size_max(request->heap) > 0) {
                 request->retried = true;
                 request_wait_census(request);
                 return;
@@ -193,31 +188,30 @@ static void request_allocation_failed(AllocateRequest *request, int error) {
         request_fail_errno(request, error);
 }
 
-/* Whether what is refused now may still be had. One census is waited for. Where the memory itself was found short while others
- * are being allocated, their bytes are perhaps seen twice, as reserved and as in use already: then for a second. */
+/* Whether to retry a refused reservation. Each request gets one retry after a census. Refusals of the control group and the
+ * system may be false while others allocate (bytes count as reserved and as used), so those retry for up to a second. */
 static bool request_may_wait(const AllocateRequest *request, const AccountingRefusal *refusal) {
         if (request->refused_at == 0)
                 return true;
 
         return (refusal->scope == QUOTA_SCOPE_CGROUP || refusal->scope == QUOTA_SCOPE_SYSTEM) &&
-                accounting_in_flight(request->manager->accounting) && now_usec() < request->refused_at + USEC_PER_SEC;
+                accounting_in_flight(request->allocator->accounting) && now_usec() < request->refused_at + USEC_PER_SEC;
 }
 
-/* Holds what is asked for against every limit. Returns true if it is held; else the request is on its way elsewhere. */
+/* Reserves what is asked for against every limit. On false the request has been answered or continues from a callback: do not
+ * touch it. */
 static bool request_reserve(AllocateRequest *request) {
-        Accounting *accounting = request->manager->accounting;
+        Accounting *accounting = request->allocator->accounting;
         const Connection *connection = request->connection;
-        const char *heap = request_heap(request);
         AccountingRefusal refusal;
 
         const char *obstacle = accounting_obstacle(accounting);
         if (obstacle) {
-                request_fail_unavailable(request, heap, obstacle);
+                request_fail_unavailable(request, request->heap->name, obstacle);
                 return false;
         }
 
-        int r = accounting_reserve(accounting, connection->peer, connection->client,
-                                   heap_registry_find(&request->manager->heaps, heap), request->size, request->n_buffers,
+        int r = accounting_reserve(accounting, connection->peer, connection->client, request->heap, request->size, request->n_buffers,
                                    &request->reservation, &refusal);
         if (r >= 0)
                 return true;
@@ -239,7 +233,7 @@ static void on_allocated(WorkerResult *result, void *userdata) {
 
         request->job = NULL;
 
-        if (!request->connection) { /* told already, or nobody left to tell; the fds are closed by the pool */
+        if (!request->connection) { /* answered or cancelled; the pool closes the fds */
                 allocate_request_free(request);
                 return;
         }
@@ -264,70 +258,44 @@ static void on_allocated(WorkerResult *result, void *userdata) {
         }
 }
 
-/* Whether udmabuf can do what is asked for. Returns true if so; else the request is on its way elsewhere. */
-static bool request_suits_udmabuf(AllocateRequest *request) {
-        char reason[UDMABUF_REASON_LENGTH];
+/* Opens the device of the heap. On a negative return the request has been answered or continues from a callback: do not touch
+ * it. */
+static int request_open_device(AllocateRequest *request) {
+        char path[128], reason[192];
 
-        if (request->read_only) {
-                if (request->heap)
-                        request_fail_parameter(request, "access");
-                else
-                        heap_choice_reject(request->choice, "udmabuf's buffers cannot be read-only");
-                return false;
+        int r = heap_device_path(request->heap, path, sizeof(path));
+        if (r < 0) {
+                request_fail_errno(request, r);
+                return r;
         }
 
-        if (heap_udmabuf_refuses("/sys", request->size, reason)) {
-                heap_choice_reject(request->choice, reason);
-                return false;
+        int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (fd >= 0)
+                return fd;
+
+        r = -errno;
+        if (r == -EMFILE || r == -ENFILE) {
+                request_fail_errno(request, r);
+                return r;
         }
 
-        return true;
+        (void) snprintf(reason, sizeof(reason), "%s cannot be opened: %s", path, strerror(-r));
+        accounting_release(request->allocator->accounting, &request->reservation);
+        heap_choice_reject(request->choice, reason);
+        return r;
 }
 
-/* The heap is there. */
+/* Allocates from the chosen heap. The request may be gone when this returns. */
 static void request_allocate(AllocateRequest *request) {
-        Manager *manager = request->manager;
-        const char *heap = request_heap(request);
-        bool udmabuf = streq(heap, HEAP_UDMABUF);
-        char path[128];
-
-        if (udmabuf && !request_suits_udmabuf(request))
-                return;
-
-        uint64_t bound = heap_bound(manager, heap);
-        if (bound > 0 && request->size > bound) {
-                if (request->heap)
-                        request_fail_parameter(request, "size");
-                else /* another of the role may be larger */
-                        heap_choice_reject(request->choice, TOO_SMALL);
-                return;
-        }
-
         if (!request_reserve(request))
                 return;
 
-        int r = heap_device_path(heap, path, sizeof(path));
-        if (r < 0) {
-                request_fail_errno(request, r);
+        _cleanup_close_ int device_fd = request_open_device(request);
+        if (device_fd < 0)
                 return;
-        }
 
-        _cleanup_close_ int device_fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-        if (device_fd < 0 && (errno == EMFILE || errno == ENFILE)) {
-                request_fail_errno(request, -errno);
-                return;
-        }
-        if (device_fd < 0) {
-                char reason[192];
-
-                (void) snprintf(reason, sizeof(reason), "%s cannot be opened: %s", path, strerror(errno));
-                accounting_release(manager->accounting, &request->reservation);
-                heap_choice_reject(request->choice, reason);
-                return;
-        }
-
-        r = worker_pool_submit(
-                        manager->worker_pool,
+        int r = worker_pool_submit(
+                        request->allocator->worker_pool,
                         &(WorkerJobParameters) {
                                 .client = request->connection->client,
                                 .cgroup_fd = request->connection->peer->cgroup_fd,
@@ -335,7 +303,8 @@ static void request_allocate(AllocateRequest *request) {
                                 .device_fd = device_fd,
                                 .size = request->size,
                                 .n_buffers = request->n_buffers,
-                                .flags = (request->read_only ? WORKER_READ_ONLY : 0) | (udmabuf ? WORKER_UDMABUF : 0),
+                                .flags = (request->read_only ? WORKER_READ_ONLY : 0) |
+                                        (request->heap->kind == HEAP_KIND_UDMABUF ? WORKER_UDMABUF : 0),
                                 .label = request->label,
                         },
                         on_allocated,
@@ -345,14 +314,31 @@ static void request_allocate(AllocateRequest *request) {
                 request_fail_errno(request, r);
 }
 
-static bool on_allowed(const char *heap, void *userdata) {
+static HeapFit on_fits(const Heap *heap, void *userdata) {
         AllocateRequest *request = userdata;
+        uint64_t size_max = heap_size_max(heap);
 
-        /* A heap that no scan has found is subject to the rules for its name all the same. */
-        const Heap *found = heap_registry_find(&request->manager->heaps, heap);
-        const Heap unknown = { .name = (char *) heap };
+        if (!accounting_may_use(request->allocator->accounting, request->connection->peer, heap))
+                return HEAP_DENIED;
+        if (heap->kind == HEAP_KIND_UDMABUF && request->read_only)
+                return HEAP_NOT_READ_ONLY;
+        if (heap->kind == HEAP_KIND_UDMABUF && heap_udmabuf_refuses("/sys", request->size, request->udmabuf_reason))
+                return HEAP_PAST_UDMABUF_LIMIT;
+        if (size_max > 0 && request->size > size_max)
+                return HEAP_TOO_SMALL;
+        return HEAP_FIT;
+}
 
-        return accounting_may_use(request->manager->accounting, request->connection->peer, found ?: &unknown);
+/* The heap does not fit; of a role, none does. The request may be gone when this returns. */
+static void request_fail_unfit(AllocateRequest *request, const Heap *heap, HeapFit fit) {
+        if (fit == HEAP_TOO_SMALL)
+                request_fail_parameter(request, "size");
+        else if (fit == HEAP_PAST_UDMABUF_LIMIT)
+                request_fail_unavailable(request, heap->name, request->udmabuf_reason);
+        else if (request->asked_heap)
+                request_fail_parameter(request, "access");
+        else
+                request_fail_unavailable(request, heap->name, "udmabuf's buffers cannot be read-only");
 }
 
 static void on_chosen(const ChoiceResult *result, void *userdata) {
@@ -360,23 +346,24 @@ static void on_chosen(const ChoiceResult *result, void *userdata) {
 
         switch (result->outcome) {
         case CHOICE_READY:
+                request->heap = result->heap;
                 request_allocate(request);
                 break;
         case CHOICE_NO_SUCH_HEAP:
                 (void) request_reply(request, &(AllocateReply) {
                         .error = ALLOCATE_NO_SUCH_HEAP,
-                        .heap = request->heap,
-                        .role = request->role,
+                        .heap = request->asked_heap,
+                        .role = request->asked_role,
                 });
-                break;
-        case CHOICE_UNAVAILABLE:
-                if (streq(result->reason, TOO_SMALL)) /* the first there is, and no other was better */
-                        request_fail_parameter(request, "size");
-                else
-                        request_fail_unavailable(request, result->heap, result->reason);
                 break;
         case CHOICE_DENIED:
                 request_fail(request, ALLOCATE_PERMISSION_DENIED);
+                break;
+        case CHOICE_UNFIT:
+                request_fail_unfit(request, result->heap, result->fit);
+                break;
+        case CHOICE_UNAVAILABLE:
+                request_fail_unavailable(request, result->heap->name, result->reason);
                 break;
         case CHOICE_ERROR:
                 request_fail_errno(request, result->error);
@@ -421,22 +408,10 @@ const char *allocate_parameters_check(const AllocateParameters *parameters) {
         return NULL;
 }
 
-int allocate_request_new(Manager *manager, const Connection *connection, const AllocateParameters *parameters,
-                         allocate_replied_t on_replied, void *userdata, AllocateRequest **ret) {
+/* Copies what was asked for. Returns 0 or -ENOMEM. */
+static int request_set_parameters(AllocateRequest *request, const AllocateParameters *parameters) {
         uint64_t page_size = sysconf(_SC_PAGESIZE);
-        int r;
 
-        _cleanup_(allocate_request_freep) AllocateRequest *request = calloc(1, sizeof(AllocateRequest));
-        if (!request)
-                return -ENOMEM;
-
-        request->manager = manager;
-        request->next = manager->requests;
-        manager->requests = request;
-
-        request->connection = connection;
-        request->on_replied = on_replied;
-        request->userdata = userdata;
         request->size = (parameters->size + page_size - 1) / page_size * page_size;
         request->n_buffers = parameters->n_buffers;
         request->read_only = parameters->read_only;
@@ -447,30 +422,36 @@ int allocate_request_new(Manager *manager, const Connection *connection, const A
                         return -ENOMEM;
         }
 
-        char **asked = parameters->heap ? &request->heap : &request->role;
+        char **asked = parameters->heap ? &request->asked_heap : &request->asked_role;
         *asked = strdup(parameters->heap ?: parameters->role ?: HEAP_ROLE_DEFAULT);
-        if (!*asked)
+        return *asked ? 0 : -ENOMEM;
+}
+
+int allocate_request_new(Allocator *allocator, const Connection *connection, const AllocateParameters *parameters,
+                         allocate_replied_t on_replied, void *userdata, AllocateRequest **ret) {
+        int r;
+
+        _cleanup_(allocate_request_freep) AllocateRequest *request = calloc(1, sizeof(AllocateRequest));
+        if (!request)
                 return -ENOMEM;
 
-        r = heap_choice_new(
-                        &(HeapSources) {
-                                .event = manager->event,
-                                .registry = &manager->heaps,
-                                .scan = manager->heap_scan,
-                                .monitor = manager->device_monitor,
-                        },
-                        request->heap,
-                        request->role,
-                        on_allowed,
-                        on_chosen,
-                        request,
-                        &request->choice);
+        request->allocator = allocator;
+        LIST_PREPEND(allocator->requests, request);
+        request->connection = connection;
+        request->on_replied = on_replied;
+        request->userdata = userdata;
+
+        r = request_set_parameters(request, parameters);
         if (r < 0)
                 return r;
 
-        if (manager->config->allocation_timeout_usec != UINT64_MAX) {
-                r = sd_event_add_time_relative(manager->event, &request->deadline_source, CLOCK_MONOTONIC,
-                                               manager->config->allocation_timeout_usec, 0, on_deadline, request);
+        r = heap_choice_new(&allocator->heaps, request->asked_heap, request->asked_role, on_fits, on_chosen, request, &request->choice);
+        if (r < 0)
+                return r;
+
+        if (allocator->timeout_usec != UINT64_MAX) {
+                r = sd_event_add_time_relative(allocator->heaps.event, &request->deadline_source, CLOCK_MONOTONIC,
+                                               allocator->timeout_usec, 0, on_deadline, request);
                 if (r < 0)
                         return r;
         }

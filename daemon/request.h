@@ -1,7 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
-#include "manager.h"
+#include "accounting.h"
+#include "connection.h"
+#include "heap-choice.h"
+#include "worker-pool.h"
+
+/* One Allocate call of a client. request.c opens with its life. */
+typedef struct AllocateRequest AllocateRequest;
+
+/* What requests need. Everything but the requests is borrowed, and must outlive them. */
+typedef struct Allocator {
+        HeapSources heaps;
+        Accounting *accounting;
+        WorkerPool *worker_pool;
+        uint64_t timeout_usec;     /* of requests that begin from now on; UINT64_MAX: none */
+        AllocateRequest *requests; /* those without a reply, and those whose job is not over */
+} Allocator;
+
+/* Frees every request in whatever state it is, and calls nobody. */
+void allocator_done(Allocator *allocator);
 
 /* The most bytes of one buffer. */
 #define BUFFER_SIZE_MAX (UINT64_C(1) << 47)
@@ -15,15 +33,15 @@ typedef struct AllocateParameters {
         const char *label; /* or NULL; 1 to BUFFER_LABEL_MAX bytes of printable ASCII */
 } AllocateParameters;
 
-/* Looks at them as a client has sent them. Returns NULL, or the name of the one that the interface does not allow. */
+/* Validates parameters from a client. Returns NULL, or the interface's name of the first invalid one. */
 const char *allocate_parameters_check(const AllocateParameters *parameters);
 
-/* The errors of the interface, and what each one says. */
+/* The errors of the interface; after each, the members of AllocateReply that it uses. */
 typedef enum AllocateError {
-        ALLOCATE_SUCCESS,
+        ALLOCATE_SUCCESS,           /* heap, buffers, n_buffers, size */
         ALLOCATE_NO_SUCH_HEAP,      /* heap or role, whichever was asked for */
         ALLOCATE_HEAP_UNAVAILABLE,  /* heap, reason */
-        ALLOCATE_PERMISSION_DENIED, /* nothing */
+        ALLOCATE_PERMISSION_DENIED, /* none */
         ALLOCATE_QUOTA_EXCEEDED,    /* refusal */
         ALLOCATE_OUT_OF_MEMORY,     /* heap */
         ALLOCATE_OUT_OF_RESOURCES,  /* resource */
@@ -31,7 +49,7 @@ typedef enum AllocateError {
         ALLOCATE_INVALID_PARAMETER, /* parameter */
 } AllocateError;
 
-/* Everything is borrowed, but for the fds that are taken out of buffers. */
+/* Everything is borrowed, except for fds that the callee takes out of buffers. */
 typedef struct AllocateReply {
         AllocateError error;
         const char *heap;
@@ -40,22 +58,21 @@ typedef struct AllocateReply {
         const char *resource;
         const char *parameter;
         const AccountingRefusal *refusal;
-        WorkerBuffer *buffers; /* ALLOCATE_SUCCESS: as many as asked for */
+        WorkerBuffer *buffers; /* as many as asked for */
         size_t n_buffers;
         uint64_t size; /* of each, in whole pages */
 } AllocateReply;
 
-/* Called once, and never from within allocate_request_new(). Returns false if the buffers did not reach the client's
- * connection: then nobody has them. */
+/* Called once, and never from within allocate_request_new(). The request ends itself afterwards, so the callee forgets it and
+ * neither cancels nor frees it. Returns false if the buffers did not reach the client's connection: then nobody has them. */
 typedef bool (*allocate_replied_t)(const AllocateReply *reply, void *userdata);
 
-/* Begins an allocation: chooses the heap, loads its module if need be, has a worker allocate. parameters, which must be in order, are copied; the
- * connection must stay until the reply or allocate_request_cancel(). Returns 0, or -errno: then there is no request. */
-int allocate_request_new(Manager *manager, const Connection *connection, const AllocateParameters *parameters,
+/* Begins an allocation: chooses the heap, loads its module if need be, has a worker allocate. parameters, which must be valid,
+ * are copied. The connection must stay until the reply or allocate_request_cancel(). Returns 0, or -errno: then there is no
+ * request. */
+int allocate_request_new(Allocator *allocator, const Connection *connection, const AllocateParameters *parameters,
                          allocate_replied_t on_replied, void *userdata, AllocateRequest **ret);
 
-/* The client has gone: nobody is called any more. What is under way is undone. */
+/* Ends a request without a reply: the client has gone. What is allocated meanwhile is freed. The request may be gone when this
+ * returns. */
 void allocate_request_cancel(AllocateRequest *request);
-
-/* Frees it in whatever state it is; for the manager's own end. */
-AllocateRequest *allocate_request_free(AllocateRequest *request);

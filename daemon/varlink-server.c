@@ -369,7 +369,7 @@ static int vl_method_allocate(sd_varlink *varlink, sd_json_variant *parameters, 
         if (link_is_unread(link)) /* descriptors would wait with the rest */
                 return link_refuse(link, "inFlight");
 
-        return allocate_request_new(link->server->manager, &link->connection, &asked, on_replied, link, &link->request);
+        return allocate_request_new(&link->server->manager->allocator, &link->connection, &asked, on_replied, link, &link->request);
 }
 
 /* sd-varlink goes on reading from a peer that does not, and keeps what it has to say to it, without a bound where descriptors

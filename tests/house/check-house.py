@@ -14,10 +14,12 @@ import sys
 LAYERS = [
     ['util/'],
     ['quota', 'policy', 'identity', 'cgroup-bytes', 'memory-cgroup'],
-    ['config', 'client', 'peer', 'census', 'dmabuf-iter', 'heap', 'worker-protocol'],
+    ['config', 'client', 'peer', 'connection', 'census', 'dmabuf-iter', 'heap', 'worker-protocol'],
     ['ledger', 'rules', 'device-monitor', 'module', 'heap-scan', 'heap-choice', 'worker', 'spawner-link', 'buffer', 'input-watch',
      'varlink-io.dmaheapd.Allocator'],
-    ['manager', 'accounting', 'budget', 'request'],
+    ['accounting', 'budget'],
+    ['request'],
+    ['manager'],
     ['varlink-server', 'reply-json'],
     ['main', 'spawner'],
 ]

@@ -34,12 +34,14 @@ static struct {
         unsigned n_loads;
         const char *appears; /* a heap that the next enumeration finds */
 
-        const char *const *denied; /* names */
+        const char *const *denied, *const *small, *const *writable; /* names of heaps that do not fit */
+        unsigned n_asked;
         HeapChoice *choice;
         unsigned n_results;
         ChoiceOutcome outcome;
         char heap[65];
         char reason[256];
+        HeapFit fit;
         int error;
 } t;
 
@@ -103,9 +105,16 @@ int device_monitor_enumerate(DeviceMonitor *monitor) {
         return 0;
 }
 
-static bool on_allowed(const char *heap, void *userdata) {
+static HeapFit on_fits(const Heap *heap, void *userdata) {
         assert_ptr_equal(userdata, &t);
-        return !t.denied || !strv_contains((char *const *) t.denied, heap);
+        t.n_asked++;
+        if (t.denied && strv_contains((char *const *) t.denied, heap->name))
+                return HEAP_DENIED;
+        if (t.small && strv_contains((char *const *) t.small, heap->name))
+                return HEAP_TOO_SMALL;
+        if (t.writable && strv_contains((char *const *) t.writable, heap->name))
+                return HEAP_NOT_READ_ONLY;
+        return HEAP_FIT;
 }
 
 static void on_chosen(const ChoiceResult *result, void *userdata) {
@@ -113,7 +122,8 @@ static void on_chosen(const ChoiceResult *result, void *userdata) {
         t.n_results++;
         t.outcome = result->outcome;
         t.error = result->error;
-        (void) snprintf(t.heap, sizeof(t.heap), "%s", result->heap ?: "");
+        t.fit = result->fit;
+        (void) snprintf(t.heap, sizeof(t.heap), "%s", result->heap ? result->heap->name : "");
         (void) snprintf(t.reason, sizeof(t.reason), "%s", result->reason ?: "");
 }
 
@@ -144,18 +154,17 @@ static void settle(void) {
 static void choose(const char *heap, const char *role) {
         t.choice = heap_choice_free(t.choice);
         t.n_results = 0;
-        assert_int_equal(heap_choice_new(&(HeapSources) { .event = t.event, .registry = &t.registry }, heap, role, on_allowed,
+        assert_int_equal(heap_choice_new(&(HeapSources) { .event = t.event, .registry = &t.registry }, heap, role, on_fits,
                                          on_chosen, &t, &t.choice), 0);
         assert_int_equal(t.n_results, 0);
         settle();
 }
 
-/* The choice has reported just once since this was last asked. */
+/* The choice has reported just once since this was last asked. heap: the heap of the result, NULL for none. */
 static void assert_result(ChoiceOutcome outcome, const char *heap) {
         assert_int_equal(t.n_results, 1);
         assert_int_equal(t.outcome, outcome);
-        if (heap)
-                assert_string_equal(t.heap, heap);
+        assert_string_equal(t.heap, heap ?: "");
         t.n_results = 0;
 }
 
@@ -247,7 +256,8 @@ static void test_unknown_name_is_forgotten(void **state) {
 
         choose("invented", NULL);
         finish_load("invented", "", &(ModuleResult) { .outcome = MODULE_NOT_DECLARED });
-        assert_result(CHOICE_NO_SUCH_HEAP, "invented");
+        assert_result(CHOICE_NO_SUCH_HEAP, NULL);
+        assert_string_equal(heap_choice_name(t.choice), "invented");
         assert_int_equal(n_heaps(), 0);
 
         /* A module that was declared since the last scan is another matter. */
@@ -283,11 +293,14 @@ static void test_denied_before_loading(void **state) {
         t.denied = NAMES("camera", "system", "invented");
 
         choose("camera", NULL);
-        assert_result(CHOICE_DENIED, "camera");
+        assert_result(CHOICE_DENIED, NULL);
+        assert_string_equal(heap_choice_name(t.choice), "camera");
         choose("system", NULL);
-        assert_result(CHOICE_DENIED, "system");
+        assert_result(CHOICE_DENIED, NULL);
+        assert_string_equal(heap_choice_name(t.choice), "system");
         choose("invented", NULL);
-        assert_result(CHOICE_DENIED, "invented");
+        assert_result(CHOICE_DENIED, NULL);
+        assert_string_equal(heap_choice_name(t.choice), "invented");
         assert_int_equal(t.n_loads, 0);
 }
 
@@ -352,12 +365,14 @@ static void test_role_waits_for_a_scan(void **state) {
 
         choose(NULL, "nonsense");
         finish_scan();
-        assert_result(CHOICE_NO_SUCH_HEAP, "nonsense");
+        assert_result(CHOICE_NO_SUCH_HEAP, NULL);
+        assert_string_equal(heap_choice_name(t.choice), "nonsense");
 
         choose(NULL, "r");
         assert_string_equal(heap_choice_name(t.choice), "r");
         finish_scan();
-        assert_result(CHOICE_NO_SUCH_HEAP, "r");
+        assert_result(CHOICE_NO_SUCH_HEAP, NULL);
+        assert_string_equal(heap_choice_name(t.choice), "r");
 
         /* What the scan has found counts. */
         choose(NULL, "r");
@@ -437,7 +452,7 @@ static void test_freed_while_waiting(void **state) {
         assert_null(t.load);
 
         appeared("a");
-        assert_int_equal(heap_choice_new(&(HeapSources) { .event = t.event, .registry = &t.registry }, "a", NULL, on_allowed,
+        assert_int_equal(heap_choice_new(&(HeapSources) { .event = t.event, .registry = &t.registry }, "a", NULL, on_fits,
                                          on_chosen, &t, &t.choice), 0);
         t.choice = heap_choice_free(t.choice);
         settle();

@@ -188,21 +188,21 @@ static void test_names_of_other_boards(void **state) {
 }
 
 static void assert_candidates(HeapRegistry *registry, const char *role, const char *const *expected) {
-        _cleanup_(strv_freep) char **names = NULL;
+        _cleanup_free_ Heap **heaps = NULL;
         size_t n = 0;
 
-        assert_int_equal(heap_registry_candidates(registry, role, &names), 0);
+        assert_int_equal(heap_registry_candidates(registry, role, &heaps), 0);
         for (; expected[n]; n++)
-                assert_string_equal(names[n] ? names[n] : "end", expected[n]);
-        assert_null(names[n]);
+                assert_string_equal(heaps[n] ? heaps[n]->name : "end", expected[n]);
+        assert_null(heaps[n]);
 }
 
 static void test_candidates(void **state) {
         HeapRegistry *registry = *state;
-        char **names = NULL;
+        Heap **heaps = NULL;
 
-        assert_int_equal(heap_registry_candidates(registry, "contiguous", &names), -ENOENT);
-        assert_int_equal(heap_registry_candidates(registry, "nonsense", &names), -ENOENT);
+        assert_int_equal(heap_registry_candidates(registry, "contiguous", &heaps), -ENOENT);
+        assert_int_equal(heap_registry_candidates(registry, "nonsense", &heaps), -ENOENT);
 
         regions_are(registry, REGIONS("*reserved", "camera", "npu"));
         declare(registry, "reserved", "cma_heap", true);
@@ -218,15 +218,21 @@ static void test_candidates(void **state) {
         assert_candidates(registry, "protected", REGIONS("protected-c", "restricted-b"));
 }
 
+static bool serves(const HeapRegistry *registry, const Role *role, const char *name) {
+        Heap heap = heap_registry_stranger(registry, name);
+
+        return role_serves(role, &heap);
+}
+
 /* An entry of a role stands for the heap of its name; one that ends in '*' for every name that begins so. */
 static void test_role_entries(void **state) {
         HeapRegistry *registry = *state;
 
-        assert_true(heap_registry_serves(registry, "protected", "protected"));
-        assert_true(heap_registry_serves(registry, "protected_video", "protected"));
-        assert_false(heap_registry_serves(registry, "protecte", "protected"));
-        assert_true(heap_registry_serves(registry, "reserved", "contiguous"));
-        assert_false(heap_registry_serves(registry, "reserved2", "contiguous"));
+        assert_true(serves(registry, &protected, "protected"));
+        assert_true(serves(registry, &protected, "protected_video"));
+        assert_false(serves(registry, &protected, "protecte"));
+        assert_true(serves(registry, &contiguous, "reserved"));
+        assert_false(serves(registry, &contiguous, "reserved2"));
 }
 
 /* It stands in for a heap that nobody has, and for one that could not be had. */

@@ -36,8 +36,8 @@ struct WorkerJob {
 
 static struct {
         sd_event *event;
-        Manager manager;
-        Config config;
+        HeapRegistry registry;
+        Allocator allocator;
         Peer peer;
         Client client;
         Connection connection;
@@ -273,25 +273,23 @@ static int setup(void **state) {
         t.deliver = true;
         t.udmabuf_max = UINT64_MAX;
         assert_true(sd_event_new(&t.event) >= 0);
-        t.config.allocation_timeout_usec = UINT64_MAX;
         t.peer.cgroup_fd = STDIN_FILENO;
         t.peer.identity.cgroup_ids = (CgroupIds) { { 4711 }, 1 };
         t.connection = (Connection) { .peer = &t.peer, .client = &t.client, .admitted = true };
-        t.manager.event = t.event;
-        t.manager.config = &t.config;
-        heap_registry_init(&t.manager.heaps, NULL, NULL);
+        heap_registry_init(&t.registry, NULL, NULL);
+        t.allocator = (Allocator) { .heaps = { .event = t.event, .registry = &t.registry }, .timeout_usec = UINT64_MAX };
         return 0;
 }
 
 static int teardown(void **state) {
         (void) state;
         assert_null(t.request);
-        assert_null(t.manager.requests);
+        assert_null(t.allocator.requests);
         assert_null(t.census_wait);
         assert_null(t.load);
         assert_null(t.job);
         assert_int_equal(t.n_held, 0);
-        heap_registry_done(&t.manager.heaps);
+        heap_registry_done(&t.registry);
         t.event = sd_event_unref(t.event);
         return 0;
 }
@@ -308,7 +306,7 @@ static void begin(AllocateParameters parameters) {
         t.n_replies = 0;
         t.n_reserves = t.n_census_waits = t.n_jobs = 0;
         assert_null(allocate_parameters_check(&parameters));
-        assert_int_equal(allocate_request_new(&t.manager, &t.connection, &parameters, on_replied, &t, &t.request), 0);
+        assert_int_equal(allocate_request_new(&t.allocator, &t.connection, &parameters, on_replied, &t, &t.request), 0);
         assert_int_equal(t.n_replies, 0);
         settle();
 }
@@ -375,17 +373,17 @@ static void assert_told_unavailable(const char *heap, const char *reason) {
 }
 
 static void appeared(const char *heap) {
-        assert_int_equal(heap_registry_appeared(&t.manager.heaps, heap), 0);
+        assert_int_equal(heap_registry_appeared(&t.registry, heap), 0);
 }
 
 /* The one role there is. */
 static void set_role(const char *name, const char *const *heaps) {
         t.only_role = (Role) { .name = (char *) name, .heaps = (char **) heaps };
-        heap_registry_set_roles(&t.manager.heaps, &t.only_role);
+        heap_registry_set_roles(&t.registry, &t.only_role);
 }
 
 static void add_region(const char *name, uint64_t size) {
-        assert_int_equal(heap_registry_add_region(&t.manager.heaps, name, size, false), 0);
+        assert_int_equal(heap_registry_add_region(&t.registry, name, size, false), 0);
 }
 
 static const char *check(const AllocateParameters *parameters) {
@@ -577,8 +575,8 @@ static void test_udmabuf(void **state) {
         BEGIN(.role = "r", .size = MIB + 1, .read_only = true);
         assert_told_unavailable(HEAP_UDMABUF, "udmabuf's buffers cannot be read-only");
 
-        assert_int_equal(heap_registry_declare(&t.manager.heaps, "other", "other_heap", true), 0);
-        assert_int_equal(heap_registry_failed(&t.manager.heaps, "other", "other_heap", "no", now_usec()), 0);
+        assert_int_equal(heap_registry_declare(&t.registry, "other", "other_heap", true), 0);
+        assert_int_equal(heap_registry_failed(&t.registry, "other", "other_heap", "no", now_usec()), 0);
         BEGIN(.role = "r", .read_only = true);
         allocate_request_cancel(TAKE_PTR(t.request)); /* it has gone on to the next */
 }
@@ -749,10 +747,10 @@ static void test_cancelled(void **state) {
         appeared("system");
 
         t.n_replies = 0; /* before the heap is chosen */
-        assert_int_equal(allocate_request_new(&t.manager, &t.connection, &(AllocateParameters) { .heap = "system", .size = 1, .n_buffers = 1 },
+        assert_int_equal(allocate_request_new(&t.allocator, &t.connection, &(AllocateParameters) { .heap = "system", .size = 1, .n_buffers = 1 },
                                               on_replied, &t, &t.request), 0);
         allocate_request_cancel(TAKE_PTR(t.request));
-        assert_null(t.manager.requests);
+        assert_null(t.allocator.requests);
         settle();
 
         BEGIN(.heap = "invented"); /* while a module is loaded */
@@ -771,10 +769,10 @@ static void test_cancelled(void **state) {
         allocate_request_cancel(TAKE_PTR(t.request));
         assert_true(t.job->killed);
         assert_int_equal(t.n_held, 1);
-        assert_non_null(t.manager.requests);
+        assert_non_null(t.allocator.requests);
         finish_job_with_buffers(); /* it was too late to stop it */
 
-        assert_null(t.manager.requests);
+        assert_null(t.allocator.requests);
         assert_int_equal(t.n_held, 0);
         assert_int_equal(t.n_recorded, 0);
         assert_int_equal(t.n_replies, 0);
@@ -783,7 +781,7 @@ static void test_cancelled(void **state) {
 static void test_deadline(void **state) {
         (void) state;
         appeared("system");
-        t.config.allocation_timeout_usec = 20 * USEC_PER_MSEC;
+        t.allocator.timeout_usec = 20 * USEC_PER_MSEC;
 
         BEGIN(.heap = "system");
         while (t.n_replies == 0)
@@ -812,10 +810,10 @@ static void test_freed(void **state) {
 
         t.reserve_results[0] = -EDQUOT;
         BEGIN(.heap = "system");
-        t.request = allocate_request_free(t.request);
+        allocator_done(&t.allocator);
+        t.request = NULL;
         assert_null(t.census_wait);
         assert_int_equal(t.n_replies, 0);
-        assert_null(allocate_request_free(NULL));
 }
 
 int main(void) {
