@@ -343,6 +343,72 @@ static void test_role_denied(void **state) {
         assert_result(CHOICE_DENIED, NULL);
 }
 
+static void assert_unfit(const char *heap, HeapFit fit) {
+        assert_result(CHOICE_UNFIT, heap);
+        assert_int_equal(t.fit, fit);
+}
+
+static void test_unfit(void **state) {
+        (void) state;
+        set_role("r", NAMES("a", "b", "c"));
+        appeared("a");
+        appeared("b");
+        appeared("c");
+        t.small = NAMES("a");
+        t.writable = NAMES("b");
+
+        choose("a", NULL);
+        assert_unfit("a", HEAP_TOO_SMALL);
+        choose("b", NULL);
+        assert_unfit("b", HEAP_NOT_READ_ONLY);
+
+        /* Of a role, one that fits is found; else the client is told of the first. */
+        choose(NULL, "r");
+        assert_result(CHOICE_READY, "c");
+        reject("c is broken");
+        assert_unfit("a", HEAP_TOO_SMALL);
+
+        t.small = NAMES("c");
+        t.denied = NAMES("a");
+        choose(NULL, "r");
+        assert_unfit("b", HEAP_NOT_READ_ONLY);
+
+        t.writable = NULL;
+        t.denied = NULL;
+        choose(NULL, "r");
+        assert_result(CHOICE_READY, "a");
+        reject("a is broken");
+        assert_result(CHOICE_READY, "b");
+        reject("b is broken");
+        assert_unavailable("a", "a is broken");
+}
+
+/* Only a denial keeps a module from being loaded: the size of a heap may become known by loading it. */
+static void test_asked_before_and_after_loading(void **state) {
+        (void) state;
+        declare("a", "a_heap");
+        t.small = NAMES("a", "invented");
+
+        choose("a", NULL);
+        assert_int_equal(t.n_asked, 1);
+        t.appears = "a";
+        finish_load("a", "a_heap", &(ModuleResult) { .outcome = MODULE_LOADED, .module = "a_heap" });
+        assert_int_equal(t.n_asked, 2);
+        assert_unfit("a", HEAP_TOO_SMALL);
+
+        /* A load that fails comes first, and so does a name that leads nowhere. */
+        choose("invented", NULL);
+        finish_load("invented", "", &(ModuleResult) { .outcome = MODULE_NOT_DECLARED });
+        assert_result(CHOICE_NO_SUCH_HEAP, NULL);
+
+        declare("b", "b_heap");
+        choose("b", NULL);
+        t.appears = "b";
+        t.denied = NAMES("b"); /* by a configuration that was read meanwhile */
+        finish_load("b", "b_heap", &(ModuleResult) { .outcome = MODULE_LOADED, .module = "b_heap" });
+        assert_result(CHOICE_DENIED, NULL);
+}
+
 static void test_role_load_fails(void **state) {
         (void) state;
         set_role("r", NAMES("a", "b", "c"));
@@ -468,6 +534,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_denied_before_loading, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_role_order, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_role_denied, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_unfit, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_asked_before_and_after_loading, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_role_load_fails, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_role_waits_for_a_scan, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_udmabuf_waits_for_a_scan, setup, teardown),

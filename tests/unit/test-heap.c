@@ -135,6 +135,86 @@ static void test_regions_change(void **state) {
         assert_string_equal(region_of(registry, "reserved"), "none");
 }
 
+static void assert_region(const Heap *heap, const char *name) {
+        assert_string_equal(heap->region ? heap->region->name : "none", name);
+}
+
+/* A heap's region is right after every change that it may depend on. */
+static void test_regions_of_heaps(void **state) {
+        HeapRegistry *registry = *state;
+        Heap *camera, *standard, *npu;
+
+        assert_int_equal(heap_registry_get(registry, "camera", &camera), 0);
+        assert_int_equal(heap_registry_get(registry, HEAP_DEFAULT_CMA_REGION, &standard), 0);
+        assert_region(camera, "none");
+        assert_int_equal(heap_size_max(camera), 0);
+
+        /* A region comes: the only one is the default one. */
+        heap_registry_regions_begin(registry);
+        assert_int_equal(heap_registry_add_region(registry, "camera", 64 * MIB, false), 0);
+        assert_region(camera, "camera");
+        assert_region(standard, "camera");
+        assert_int_equal(heap_size_max(camera), 64 * MIB);
+
+        assert_int_equal(heap_registry_add_region(registry, "npu", 0, false), 0);
+        heap_registry_regions_end(registry);
+        assert_region(standard, "none");
+        assert_int_equal(heap_registry_get(registry, "npu", &npu), 0);
+        assert_region(npu, "npu");
+        assert_int_equal(heap_size_max(npu), 0);
+
+        /* The roles name what may be the default one. */
+        static const char *const heaps[] = { "npu", NULL };
+        const Role role = { .name = (char *) "contiguous", .heaps = (char **) heaps, .other_regions = true };
+        heap_registry_set_roles(registry, &role);
+        assert_region(standard, "npu");
+        heap_registry_set_roles(registry, NULL);
+        assert_region(standard, "none");
+
+        /* The default one becomes known. */
+        assert_int_equal(heap_registry_add_region(registry, "camera", 0, true), 0);
+        assert_region(standard, "camera");
+
+        /* One that is asked about without being known. */
+        assert_region(&(Heap[]) { heap_registry_stranger(registry, "npu") }[0], "npu");
+        assert_region(&(Heap[]) { heap_registry_stranger(registry, "invented") }[0], "none");
+        assert_null(heap_registry_find(registry, "invented"));
+
+        /* A region goes: nothing points to it any more. */
+        regions_are(registry, REGIONS("npu"));
+        assert_region(camera, "none");
+        assert_region(standard, "npu");
+        regions_are(registry, (const char *const[]) { NULL });
+        assert_region(npu, "none");
+        assert_region(standard, "none");
+}
+
+static void test_kinds(void **state) {
+        HeapRegistry *registry = *state;
+        char path[128], name[65];
+        Heap *system, *udmabuf, *camera;
+
+        assert_int_equal(heap_registry_get(registry, "system", &system), 0);
+        assert_int_equal(heap_registry_get(registry, HEAP_UDMABUF, &udmabuf), 0);
+        assert_int_equal(heap_registry_get(registry, "camera", &camera), 0);
+
+        /* The kernel always charges a memfd's pages, and those of the system heap if it is told to. */
+        assert_false(heap_registry_kernel_charges(registry, system));
+        assert_true(heap_registry_kernel_charges(registry, udmabuf));
+        assert_false(heap_registry_kernel_charges(registry, camera));
+        registry->mem_accounting = true;
+        assert_true(heap_registry_kernel_charges(registry, system));
+        assert_true(heap_registry_kernel_charges(registry, udmabuf));
+        assert_false(heap_registry_kernel_charges(registry, camera));
+
+        assert_int_equal(heap_device_path(udmabuf, path, sizeof(path)), 0);
+        assert_string_equal(path, "/dev/udmabuf");
+        assert_int_equal(heap_device_path(camera, path, sizeof(path)), 0);
+        assert_string_equal(path, "/dev/dma_heap/camera");
+        assert_int_equal(heap_device_path(camera, name, strlen("/dev/dma_heap/camera")), -ENAMETOOLONG);
+        assert_int_equal(heap_device_path(camera, name, strlen("/dev/dma_heap/camera") + 1), 0);
+}
+
 static void test_states(void **state) {
         HeapRegistry *registry = *state;
 
@@ -284,6 +364,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_default_region, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_two_names_of_one_region, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_regions_change, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_regions_of_heaps, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_kinds, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_states, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_names_of_other_boards, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_candidates, setup, teardown),
