@@ -20,13 +20,16 @@ LAYERS = [
     ['accounting', 'budget'],
     ['request'],
     ['manager'],
-    ['varlink-server', 'reply-json'],
+    ['reply-json'],
+    ['varlink-link'],
+    ['varlink-methods'],
+    ['varlink-server'],
     ['main', 'spawner'],
 ]
 
 # What only these files of daemon/ may say.
 RESERVED = {
-    r'#include <systemd/sd-varlink\.h>': ['varlink-server.c'],
+    r'#include <systemd/sd-varlink\.h>': ['varlink-link.h', 'varlink-methods.h'],
     r'#include <systemd/sd-varlink-idl\.h>': ['varlink-io.dmaheapd.Allocator.h', 'varlink-io.dmaheapd.Allocator.c'],
     r'#include <libkmod\.h>': ['module-kmod.c', 'module-loader.c'],
     r'#include <libudev\.h>': ['device-monitor.c'],
