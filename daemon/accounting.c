@@ -62,7 +62,7 @@ int accounting_demands(Accounting *accounting, Client *client, const Heap *heap,
                 return 0;
         }
 
-        r = budget_registry_get(&accounting->budgets, accounting->heaps, heap, &budget);
+        r = budget_registry_get(&accounting->budgets, heap, &budget);
         if (r >= 0)
                 r = quota_shares_get(&client->shares, budget, &share);
         if (r < 0)

@@ -19,9 +19,8 @@ static Budget *budget_free(Budget *budget) {
 }
 DEFINE_CLEANUP(Budget, budget_free);
 
-int budget_registry_get(BudgetRegistry *registry, const HeapRegistry *heaps, const Heap *heap, Budget **ret) {
-        const Region *region = heap_registry_region_of(heaps, heap->name);
-        const char *name = region ? region->name : heap->name;
+int budget_registry_get(BudgetRegistry *registry, const Heap *heap, Budget **ret) {
+        const char *name = heap->region ? heap->region->name : heap->name;
 
         for (Budget *budget = registry->budgets; budget; budget = budget->next)
                 if (streq(budget->name, name)) {

@@ -20,7 +20,7 @@ typedef struct BudgetRegistry {
 } BudgetRegistry;
 
 /* Finds the budget of a heap, or adds it. Its address is good until budget_registry_done(). Returns 0 or -ENOMEM. */
-int budget_registry_get(BudgetRegistry *registry, const HeapRegistry *heaps, const Heap *heap, Budget **ret);
+int budget_registry_get(BudgetRegistry *registry, const Heap *heap, Budget **ret);
 
 /* Frees all budgets; asserts that nothing is charged to them. */
 void budget_registry_done(BudgetRegistry *registry);

@@ -102,7 +102,7 @@ static const Region *default_region(const HeapRegistry *registry) {
         return guess_default_region(registry);
 }
 
-const Region *heap_registry_region_of(const HeapRegistry *registry, const char *heap_name) {
+static const Region *region_of(const HeapRegistry *registry, const char *heap_name) {
         for (const Region *region = registry->regions; region; region = region->next)
                 if (streq(region->name, heap_name))
                         return region;
@@ -113,7 +113,7 @@ const Region *heap_registry_region_of(const HeapRegistry *registry, const char *
 /* Looks up the region of every heap. Due after each change of the regions and of the roles. */
 static void registry_find_regions(HeapRegistry *registry) {
         for (Heap *heap = registry->heaps; heap; heap = heap->next)
-                heap->region = heap_registry_region_of(registry, heap->name);
+                heap->region = region_of(registry, heap->name);
 }
 
 void heap_registry_set_roles(HeapRegistry *registry, const Role *roles) {
@@ -140,7 +140,7 @@ Heap heap_registry_stranger(const HeapRegistry *registry, const char *name) {
                 .name = (char *) name,
                 .kind = kind_of(name),
                 .state = HEAP_FAILED,
-                .region = heap_registry_region_of(registry, name),
+                .region = region_of(registry, name),
         };
 }
 
@@ -348,7 +348,7 @@ void heap_registry_regions_end(HeapRegistry *registry) {
 }
 
 const char *heap_registry_heap_of(const HeapRegistry *registry, const Region *region) {
-        return heap_registry_region_of(registry, HEAP_DEFAULT_CMA_REGION) == region ? HEAP_DEFAULT_CMA_REGION : region->name;
+        return region_of(registry, HEAP_DEFAULT_CMA_REGION) == region ? HEAP_DEFAULT_CMA_REGION : region->name;
 }
 
 bool heap_registry_is_served(const HeapRegistry *registry, const Region *region) {

@@ -116,9 +116,6 @@ void heap_registry_regions_begin(HeapRegistry *registry);
 int heap_registry_add_region(HeapRegistry *registry, const char *name, uint64_t size, bool is_default);
 void heap_registry_regions_end(HeapRegistry *registry);
 
-/* The region that a heap draws from, or NULL if it is not bounded by one (or none is known). */
-const Region *heap_registry_region_of(const HeapRegistry *registry, const char *heap_name);
-
 /* The name of the heap that would serve a region, and whether a heap does. */
 const char *heap_registry_heap_of(const HeapRegistry *registry, const Region *region);
 bool heap_registry_is_served(const HeapRegistry *registry, const Region *region);

@@ -10,12 +10,11 @@
 
 /* A rule for any heap of a region binds all of them, so these names are looked at together. */
 static size_t target_names(const Rules *rules, const Heap *heap, const char *names[static NAMES_MAX]) {
-        const Region *region = heap_registry_region_of(rules->heaps, heap->name);
         size_t n = 0;
 
         names[n++] = heap->name;
-        for (const Heap *other = rules->heaps->heaps; region && other && n < NAMES_MAX; other = other->next)
-                if (other != heap && heap_registry_region_of(rules->heaps, other->name) == region)
+        for (const Heap *other = rules->heaps->heaps; heap->region && other && n < NAMES_MAX; other = other->next)
+                if (other != heap && other->region == heap->region)
                         names[n++] = other->name;
 
         return n;
@@ -38,10 +37,8 @@ void rules_limits(const Rules *rules, const Client *client, const Heap *heap, Po
         PolicyTarget target = { .names = names };
 
         if (heap) {
-                const Region *region = heap_registry_region_of(rules->heaps, heap->name);
-
                 target.n_names = target_names(rules, heap, names);
-                target.size = region ? region->size : 0;
+                target.size = heap_size_max(heap);
         }
 
         policy_limits(&(*rules->config)->policy, &client->identity, heap ? &target : NULL, rules->ram, ret);

@@ -241,7 +241,7 @@ static void assert_account(const QuotaAccount *account, uint64_t bytes, uint64_t
 static Budget *budget_of(World *world, const char *heap) {
         Budget *budget;
 
-        assert_int_equal(budget_registry_get(&world->accounting->budgets, &world->heaps, find_heap(world, heap), &budget), 0);
+        assert_int_equal(budget_registry_get(&world->accounting->budgets, find_heap(world, heap), &budget), 0);
         return budget;
 }
 
