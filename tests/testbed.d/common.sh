@@ -9,16 +9,11 @@
 
 CACHE=/var/cache/dmaheapd-testbed
 
-# Whether progress goes to standard error.
+# Whether progress goes to standard error (door.sh).
 SHOW_PROGRESS=no
 
 # The exit status for failures of the testbed itself.
 readonly EXIT_TESTBED=125
-
-# show_progress: from here on, tell what is being done.
-show_progress() {
-        SHOW_PROGRESS=yes
-}
 
 # progress TEXT…: one line about what is being done.
 progress() {

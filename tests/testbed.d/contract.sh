@@ -50,6 +50,7 @@ systemctl is-enabled dmaheapd.socket >&2
 systemctl is-active dmaheapd.socket >&2
 awk '/MemTotal/ {print ($2 > 1000000 && $2 < 1500000)}' /proc/meminfo >&2
 id -nG user1 >&2; id -nG outsider >&2
+cd / && python3 -c 'import test_machine, vmtest; print(vmtest.MIB)' >&2
 cat >&2 # standard input is empty
 (sleep 1000 &)
 exit 7
@@ -57,13 +58,13 @@ END
         # shellcheck disable=SC2094 # the script is not written
         "$TESTBED" exec --append dmaheapd.answer=42 --append more=1 --memory 1400 --add added:/usr/lib/early \
                 --add early.service:/lib/systemd/system/early.service --add also.service:/etc/systemd/system/also.service \
-                --enable early.service script file.txt folder >out 2>err <script
+                --enable=early.service script file.txt folder >out 2>err <script
         echo $? >status
 }
 
 expected_stderr() {
         printf 'zero\0binary\r\n\nfrom the file\nfrom the folder\nroot\nearly\nalso\ndmaheapd.answer=42 more=1\n0\n'
-        printf '%s\n' disabled inactive 1 'user1 dmaheap' outsider
+        printf '%s\n' disabled inactive 1 'user1 dmaheap' outsider 1048576
 }
 
 # Each of these runs in a folder of its own, at the same time as another machine.
@@ -85,6 +86,40 @@ signal() {
         echo $? >status
 }
 
+# ended SIGNAL: a machine whose 'exec' gets a signal while the script runs; what is left of it then goes to the file 'left'.
+ended() {
+        local exec_pid qemu_pid
+        echo 'echo begun; exec sleep 600' >script
+        "$TESTBED" exec script >out 2>err &
+        exec_pid=$!
+        for _ in {1..6000}; do
+                ! grep -q begun out || break
+                sleep 0.1
+        done
+        read -r qemu_pid _ <"/proc/$exec_pid/task/$exec_pid/children"
+        kill -s "$1" "$exec_pid"
+        wait "$exec_pid"
+        echo $? >status
+        for _ in {1..100}; do
+                [[ -e /proc/$qemu_pid ]] || break
+                sleep 0.1
+        done
+        [[ ! -e /proc/$qemu_pid ]] || echo "$qemu_pid" >left
+}
+
+told_to_end() {
+        ended TERM
+}
+
+killed() {
+        ended KILL
+}
+
+# nothing_left FOLDER: whether the machine there is gone, which was there before.
+nothing_left() {
+        [[ ! -e $1/left ]] && grep -q begun "$1/out"
+}
+
 # both FUNCTION FUNCTION: runs the two at once.
 both() {
         local function
@@ -104,16 +139,19 @@ refused() {
         [[ $? -eq 125 && ! -s out && -s err ]]
 }
 
-echo 1..15
+echo 1..21
 echo exit 0 >script
 check 'an unknown kernel is refused' refused --kernel nonesuch script
 check 'an unknown build is refused' refused --build nonesuch script
+check 'an unknown option is refused' refused --nonesuch 1 script
+check 'an option without its value is refused' refused --memory
 check 'a unit that is not there cannot be enabled' refused --enable nonesuch.service script
 check 'a file that is not there cannot be added' refused --add nonesuch:/etc/nonesuch script
 check 'a script that is not there is refused' refused nonesuch
 
 both one_of_its_kind out_of_time
 both panic signal
+both told_to_end killed
 check "the script's status is passed on" status_is one_of_its_kind 7
 check 'standard output is exact' cmp one_of_its_kind/out <(head -c 5000000 /dev/zero | tr '\0' '\377')
 check 'standard error is exact, and all it tells is true' cmp one_of_its_kind/err <(expected_stderr)
@@ -124,4 +162,8 @@ check 'a panic is 125' status_is panic 125
 check 'what was printed before it is there' cmp panic/out <(echo last words)
 check 'the panic is told' grep -q 'Kernel panic' panic/err
 check 'death by a signal is 128 and its number' status_is signal 137
+check 'who is told to end does' status_is told_to_end 143
+check 'its machine goes with it' nothing_left told_to_end
+check 'the machine of one that is killed goes, too' nothing_left killed
+check 'death by SIGKILL is 137' status_is killed 137
 echo "ran $N"

@@ -10,6 +10,8 @@ cpio cpio
 zstd zstd
 xz xz-utils
 mount mount
+python3 python3
+patch patch
 '
 
 # host_prepare: installs the packages that are missing.

@@ -263,9 +263,10 @@ module_checks() {
         echo "ran $n"
 }
 
-# host_module-build: the suite.
-host_module-build() {
-        local out=$WORK/module-build.out started=$SECONDS tree
+# module_build SOURCE WORK: the suite, for that copy of the project and in that empty folder.
+module_build() {
+        local tree
+        SOURCE=$1 WORK=$2
         build_tree
         MODULE_BUILD_TREE=$REPLY
         module_headers "$MODULE_BUILD_TREE"
@@ -276,6 +277,6 @@ host_module-build() {
         cp -al "$tree/source" "$WORK/module-build/" 2>/dev/null || cp -a "$tree/source" "$WORK/module-build/"
         rm -rf "$WORK/module-build/source/drivers/dma-buf/dmaheapd"/*
         cp -a "$tree"/{gcc,clang} "$WORK/module-build/"
-        module_checks >"$out" 2>&1 || true
-        report_suite module-build 0 $((SECONDS - started)) "$out" /dev/null
+        # A check that fails is told by its line; the others go on.
+        module_checks || true
 }

@@ -15,13 +15,13 @@ meson_options() {
         esac
 }
 
-# project_files: prints the files the project is built from, each ended by NUL. What only the testbed reads (itself,
-# and the scripts that run in the machine) is not among them.
+# project_files: prints the files the project is built from, each ended by NUL. What only the testbed reads (itself, the
+# scripts that run in the machine, and the mutants) is not among them.
 project_files() {
         local list=(git -c 'safe.directory=*' ls-files -z -co --exclude-standard)
         cd "$PROJECT_DIR" || return
         "${list[@]}" >/dev/null 2>&1 || list=(find . -name .git -prune -o -type f -printf '%P\0')
-        "${list[@]}" | { grep -zvE '^(\.ci/|tests/(testbed|testbed\.d/|(vm|bench)/.*\.(py|sh)$))' || true; } |
+        "${list[@]}" | { grep -zvE '^(\.ci/|tests/(testbed|testbed\.d/|mutants/|(vm|bench)/.*\.(py|sh)$))' || true; } |
                 LC_ALL=C sort -zu | while IFS= read -r -d '' file; do
                 [[ ! -f $file ]] || printf '%s\0' "$file"
         done
@@ -82,13 +82,11 @@ project_build_make() {
                 sh /src/client/tests/outside.sh /work/root /src/README.md /work/root/usr/lib/dmaheapd/outside
 }
 
-# project_fuzzers SOURCE: sets REPLY to a build of SOURCE's fuzzers, in build/, and N_FUZZERS to their number.
+# project_fuzzers SOURCE: sets REPLY to a build of SOURCE's fuzzers, in build/.
 project_fuzzers() {
         local source=$1 tree
         build_tree
         tree=$REPLY
-        # shellcheck disable=SC2034 # for suites.sh
-        N_FUZZERS=$(find "$source/tests/fuzz" -name 'fuzz-*.c' | wc -l)
         cache_make build "fuzz-$(hash_text 1 "$source" "$tree")" "the fuzzers" project_fuzzers_make "$tree" "$source"
 }
 
@@ -165,6 +163,7 @@ project_overlay() {
         cache_prune build 10
         cache_prune modules 10
         cache_prune overlay 10
+        cache_prune runs 20
 }
 
 project_overlay_make() {

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The suites of the host: they need the build tree, but no machine of their own.
+
+Each is a function that takes the project's source and a folder to work in, and yields the results of one suite or more.
+"""
+
+import contextlib
+import fcntl
+import subprocess
+import time
+from pathlib import Path
+
+import door
+import report
+from process import run
+
+SHELL_SCRIPTS = "tests/testbed tests/testbed.d/*.sh tests/testbed.d/guest/configure tests/vm/*.sh tests/bench/*.sh .ci/run"
+FORMATTED = "daemon client tests/unit tests/fuzz tests/bench"
+
+
+class Stopwatch:
+    def __init__(self):
+        self.begun = time.monotonic()
+
+    def seconds(self):
+        return time.monotonic() - self.begun
+
+
+@contextlib.contextmanager
+def lock(name):
+    """Another run waits meanwhile: the tests of one build use one folder."""
+    with open(door.CACHE / "locks" / name, "w", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def in_build_tree(source, folder, *program, output):
+    """Runs a program in the build tree, its output in the file 'output'. Returns its exit status."""
+    with open(output, "wb") as file:
+        return door.run_in_build_tree(source, folder, *program, output=file)
+
+
+def shell_check(_, folder):
+    """shellcheck of our own scripts, as one test."""
+    watch, output = Stopwatch(), folder / "shellcheck"
+    status = in_build_tree(door.PROJECT_FOLDER, folder, "sh", "-c", f"cd /src && shellcheck -x {SHELL_SCRIPTS}", output=output)
+    yield report.check_result("shellcheck", status, watch.seconds(), output)
+
+
+def clang_format(source, folder):
+    """Whether clang-format would leave the C files as they are, as one test."""
+    watch, output = Stopwatch(), folder / "format"
+    find = f"find {FORMATTED} -name '*.[ch]' -print0"
+    status = in_build_tree(source, folder, "sh", "-c", f"cd /src && {find} | xargs -0 clang-format --dry-run -Werror", output=output)
+    yield report.check_result("format", status, watch.seconds(), output)
+
+
+def unit(source, folder, kinds=("release", "sanitize")):
+    """What meson knows as tests, in each kind of build that differs for them."""
+    for kind in kinds:
+        watch, output = Stopwatch(), folder / f"unit-{kind}"
+        build = Path(door.call("build", kind, source).strip())
+        if not (build / "build").is_dir():
+            continue
+        with lock(f"unit-{kind}"):
+            in_build_tree(source, build, "env", "CCACHE_DIR=/cache", "meson", "test", "-C", "/work/build",
+                          "--timeout-multiplier", "6", "--print-errorlogs", output=output)
+        yield report.meson_result(f"unit ({kind})", watch.seconds(), output)
+
+
+def fuzz(source, folder):
+    """The fuzzers, a test each. A crash, a leak or a hang is a failure, and its input is told."""
+    watch, output = Stopwatch(), folder / "fuzz"
+    n_fuzzers = len(list((source / "tests/fuzz").glob("fuzz-*.c")))
+    build = Path(door.call("fuzzers", source).strip())
+    with lock("fuzz"):
+        in_build_tree(source, build, "meson", "test", "-C", "/work/build", "--no-rebuild", "--suite", "fuzz",
+                      "--num-processes", str(n_fuzzers), "--print-errorlogs", output=output)
+    yield report.meson_result("fuzz", watch.seconds(), output, planned=n_fuzzers)
+
+
+def module_build(source, folder):
+    """The modules, built for each kernel that they are meant for (module-build.sh)."""
+    watch, output, work = Stopwatch(), folder / "module-build", folder / "module-work"
+    work.mkdir()
+    with open(output, "wb") as file:
+        status = run(*door.command("module_build", source, work), stdout=file, stderr=subprocess.STDOUT)
+    yield report.suite_result("module-build", status, watch.seconds(), output)
+
+
+def contract(_, folder):
+    """What is promised of 'exec' (contract.sh)."""
+    watch, output = Stopwatch(), folder / "contract"
+    with open(output, "wb") as file:
+        status = run(str(door.TESTBED_FOLDER / "contract.sh"), str(door.PROJECT_FOLDER / "tests/testbed"),
+                     stdout=file, stderr=subprocess.STDOUT)
+    yield report.suite_result("contract", status, watch.seconds(), output)
+
+
+SUITES = {
+    "shellcheck": shell_check,
+    "format": clang_format,
+    "unit": unit,
+    "fuzz": fuzz,
+    "module-build": module_build,
+    "contract": contract,
+}
