@@ -613,7 +613,6 @@ static void test_worker_outcomes(void **state) {
                 { { .outcome = WORKER_NO_CGROUP }, ALLOCATE_OUT_OF_RESOURCES, "cgroup" },
                 { { .outcome = WORKER_NO_PROCESS }, ALLOCATE_OUT_OF_RESOURCES, "processes" },
                 { { .outcome = WORKER_KILLED }, ALLOCATE_OUT_OF_RESOURCES, "processes" },
-                { { .outcome = WORKER_MISBEHAVED }, ALLOCATE_OUT_OF_RESOURCES, "processes" },
         };
         (void) state;
         appeared("system");
