@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# page.sh SCDOC TIDY-AWK: a manual page, from standard input to standard output.
+# page.sh SCDOC TIDY-AWK: reads the source of a manual page from standard input and writes the page to standard output.
 set -eu
 page=$("$1")
 printf '%s\n' "$page" | awk -f "$2"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# test-complete.sh FOLDER MESON-BUILD SYM DMAHEAPCTL DMAHEAP-RUN DMAHEAPD: every function has a manual page, every option
-# and command of the programs is in theirs, and the pages describe none that does not exist.
+# test-complete.sh FOLDER MESON-BUILD SYM DMAHEAPCTL DMAHEAP-RUN DMAHEAPD: every function of the library has a manual
+# page; the programs' pages describe all of their options and commands, and no option that does not exist.
 set -eu
 folder=$1 build=$2 sym=$3 ctl=$4 run=$5 daemon=$6
 status=0
@@ -11,17 +11,17 @@ complain() {
         status=1
 }
 
-# options: of a program's help, the long options, as '--count='.
+# options: reads a program's help and prints its long options, as '--count='.
 options() {
         sed -n 's/^  *\(-[a-z], *\)\{0,1\}\(--[a-z][a-z-]*=\{0,1\}\).*/\2/p' | sort -u
 }
 
-# described PAGE: the options that have a paragraph of their own there.
+# described PAGE: prints the options that have a paragraph of their own in the page.
 described() {
         grep -E '^	?(\*-|\*--)' "$folder/$1.scd" | grep -oE -- '--[a-z][a-z-]*=?' | sort -u
 }
 
-# compare PAGE HELP: both have the same options.
+# compare PAGE OPTIONS: the page describes these options and no others.
 compare() {
         [ -n "$2" ] || complain "$1: no options found in the program's help"
         for option in $2; do
@@ -41,7 +41,7 @@ verbs=$("$ctl" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
 for verb in $verbs; do
         grep -q "^\*$verb\*" "$folder/dmaheapctl.1.scd" || complain "dmaheapctl(1) lacks $verb"
 done
-# shellcheck disable=SC2086 # without a verb it is no word
+# shellcheck disable=SC2086 # an empty verb must not become an argument
 compare dmaheapctl.1 "$(for verb in '' $verbs; do "$ctl" $verb --help; done | options)"
 compare dmaheap-run.1 "$("$run" --help | options)"
 compare dmaheapd.8 "$("$daemon" --help | options)"

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-# scdoc begins a paragraph twice in many places. It shows nowhere, but mandoc would warn of each: drop those that begin nothing.
+# Drops the paragraph macros of scdoc that begin no text. They change nothing in the output, but mandoc warns of each.
 function flush() {
         if (pending && !after_heading)
                 print ".PP"
         pending = 0
 }
 $0 == ".PP" || $0 == ".P" { pending = 1; next }
-# A paragraph that was begun inside an indented block begins after it.
+# The pending paragraph macro goes behind the end of an indented block.
 $1 == ".RE" { print; next }
 /^\.(SH|SS|RS|TH)/ {
         pending = 0

@@ -15,7 +15,8 @@ _dmaheapctl() {
         local verbs='list allocate usage clients buffers info monitor top'
         local verb= i word=
 
-        # '=' is a word of its own in COMP_WORDS. word becomes the option whose value is completed, cur the value's beginning.
+        # '=' is a word of its own in COMP_WORDS. word becomes the option whose value is completed, and cur the
+        # beginning of that value.
         cur=${COMP_WORDS[COMP_CWORD]}
         if [[ $cur == '=' ]]; then
                 word=${COMP_WORDS[COMP_CWORD - 1]} cur=

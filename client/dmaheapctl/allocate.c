@@ -2,8 +2,8 @@
 /*
  * dmaheapctl allocate: runs a command with buffers, or shows whether they can be allocated.
  *
- * Invariant: the command gets exactly the buffers as its fds from 3 on, in the order of the reply; every other fd of this
- * process above 2 is close-on-exec.
+ * Invariant: the command gets exactly the buffers as its fds from 3 on, in the order of the reply; every other fd of
+ * this process above 2 is close-on-exec.
  */
 
 #include <fcntl.h>
@@ -49,8 +49,8 @@ static int arrange_fds(DmaHeapReply *reply) {
         return 0;
 }
 
-/* Sets LISTEN_FDNAMES to the heap's name, once for each fd, separated by colons; no heap name has one. Returns 0 or a negative
- * errno. */
+/* Sets LISTEN_FDNAMES to the heap's name, once for each fd, separated by colons; no heap name has one. Returns 0 or a
+ * negative errno. */
 static int set_names(const char *heap, size_t n) {
         CLEANUP_FREE char *names = NULL;
         size_t length = strlen(heap);
@@ -74,7 +74,8 @@ static int set_environment(const DmaHeapReply *reply) {
         /* exec() keeps the pid, so the command's is this one. */
         (void) snprintf(pid, sizeof(pid), "%d", getpid());
         (void) snprintf(number, sizeof(number), "%zu", n);
-        if (setenv("LISTEN_PID", pid, true) < 0 || setenv("LISTEN_FDS", number, true) < 0 || unsetenv("LISTEN_PIDFDID") < 0)
+        if (setenv("LISTEN_PID", pid, true) < 0 || setenv("LISTEN_FDS", number, true) < 0 ||
+            unsetenv("LISTEN_PIDFDID") < 0)
                 return -errno;
         return set_names(dmaheap_reply_heap(reply), n);
 }
@@ -105,7 +106,8 @@ static void print_buffers(const Options *o, const DmaHeapReply *reply) {
         }
 }
 
-/* Raises the soft limit of open fds to 1024 or the hard limit, since one reply may bring DMAHEAP_BUFFERS_MAX of them. */
+/* Raises the soft limit of open fds to 1024 or the hard limit, since one reply may bring DMAHEAP_BUFFERS_MAX of
+ * them. */
 static void raise_fd_limit(void) {
         struct rlimit limit;
 
@@ -136,7 +138,9 @@ static int parse_option(Options *o, DmaHeapRequest *request, int option) {
         case 'n':
                 /* To the library 0 means 1: refuse it here. */
                 if (parse_unsigned(optarg, UINT_MAX, &n) < 0 || n == 0) {
-                        (void) usage_error("'%s' is not a number of buffers, which is 1 to %d", optarg, DMAHEAP_BUFFERS_MAX);
+                        (void) usage_error("'%s' is not a number of buffers, which is 1 to %d",
+                                           optarg,
+                                           DMAHEAP_BUFFERS_MAX);
                         return -1;
                 }
                 request->count = (unsigned) n;
@@ -146,8 +150,8 @@ static int parse_option(Options *o, DmaHeapRequest *request, int option) {
         }
 }
 
-/* Parses everything before the optional COMMAND. *ret_command: the COMMAND and its arguments, NULL if there is none. Returns as
- * parse_common_option(). */
+/* Parses everything before the optional COMMAND. *ret_command: the COMMAND and its arguments, NULL if there is none.
+ * Returns as parse_common_option(). */
 static int parse_arguments(Options *o, DmaHeapRequest *request, int argc, char *argv[], char ***ret_command) {
         static const struct option options[] = {
                 { "heap", required_argument, NULL, OPTION_HEAP },
@@ -172,7 +176,8 @@ static int parse_arguments(Options *o, DmaHeapRequest *request, int argc, char *
                 return -1;
         }
         if (parse_size(argv[optind], &request->size) < 0) {
-                (void) usage_error("'%s' is not a size, which is a number of bytes, with K, M, G or T after it if you like",
+                (void) usage_error("'%s' is not a size, which is a number of bytes, "
+                                   "with K, M, G or T after it if you like",
                                    argv[optind]);
                 return -1;
         }

@@ -7,12 +7,12 @@
 #include "dmaheap.h"
 #include "options.h"
 
-/* Makes a connection object with the address and timeout of o. Returns an ExitStatus; if it is not EXIT_OK, the reason is on
- * standard error. The caller frees *ret with dmaheap_connection_free(), in both cases. */
+/* Makes a connection object with the address and timeout of o. Returns an ExitStatus; if it is not EXIT_OK, the reason
+ * is on standard error. The caller frees *ret with dmaheap_connection_free(), in both cases. */
 int make_connection(const Options *o, DmaHeapConnection **ret);
 
-/* Prints on standard error why a call failed, with the varlink name of the error first if there is one. r: what the call
- * returned. error: may be NULL, and stays the caller's. Returns the ExitStatus. */
+/* Prints on standard error why a call failed, with the varlink name of the error first if there is one. r: what the
+ * call returned. error: may be NULL, and stays the caller's. Returns the ExitStatus. */
 int report_error(int r, const DmaHeapError *error);
 
 /* Prints the parameters of a reply, unchanged, if --json= was given. Returns whether it was. */

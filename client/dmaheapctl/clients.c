@@ -34,7 +34,9 @@ static void add_client(Table *t, const Options *o, const DmaHeapClient *c) {
 }
 
 void print_clients(const Options *o, const DmaHeapReply *reply, size_t max_lines) {
-        static const char *const headings[] = { "CLIENT", ">UID", ">USER", ">CONNECTIONS", ">BYTES", ">LIMIT", ">BUFFERS", ">LIMIT" };
+        static const char *const headings[] = {
+                "CLIENT", ">UID", ">USER", ">CONNECTIONS", ">BYTES", ">LIMIT", ">BUFFERS", ">LIMIT",
+        };
         CLEANUP(table_freep) Table *t = table_new(ELEMENTS_OF(headings), headings);
         CLEANUP_FREE const DmaHeapClient **sorted = NULL;
         const DmaHeapClient *const *clients;

@@ -17,7 +17,8 @@
 #define USEC_PER_MSEC UINT64_C(1000)
 #define USEC_PER_SEC UINT64_C(1000000)
 
-/* Reads the digits at the beginning of s. *ret_rest points behind them. Returns 0, -EINVAL if there is none, or -ERANGE. */
+/* Reads the digits at the beginning of s. *ret_rest points behind them. Returns 0, -EINVAL if there is none, or
+ * -ERANGE. */
 static int parse_digits(const char *s, uint64_t *ret, const char **ret_rest) {
         uint64_t n = 0;
 
@@ -80,7 +81,11 @@ int parse_usec(const char *s, uint64_t *ret) {
                 const char *name;
                 uint64_t usec;
         } units[] = {
-                { "", USEC_PER_SEC }, { "s", USEC_PER_SEC }, { "ms", USEC_PER_MSEC }, { "us", 1 }, { "min", 60 * USEC_PER_SEC },
+                { "", USEC_PER_SEC },
+                { "s", USEC_PER_SEC },
+                { "ms", USEC_PER_MSEC },
+                { "us", 1 },
+                { "min", 60 * USEC_PER_SEC },
         };
         const char *rest;
         uint64_t n;

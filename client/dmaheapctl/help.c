@@ -2,8 +2,8 @@
 /*
  * The table of commands and their help.
  *
- * Invariant: a command exists exactly if it is in the table. The tests of the completions and of the man page read commands and
- * options from this text, so each option begins a line of its own, indented by two blanks.
+ * Invariant: a command exists exactly if it is in the table. The tests of the completions and of the man page read
+ * commands and options from this text, so each option begins a line of its own, indented by two blanks.
  */
 
 #include "dmaheap.h"
@@ -22,10 +22,10 @@ static const Verb verbs[] = {
                 .arguments = "",
                 .summary = "show the heaps that exist, and those that can be loaded",
                 .description =
-                        "Shows every heap that exists in /dev/dma_heap, and every heap that a kernel module would\n"
-                        "provide ('loadable': the first allocation loads the module). The columns are the heap's state,\n"
-                        "the roles it serves, its size if it is bounded, how much of it is used, who charges a client's\n"
-                        "cgroup for its memory, its region of memory and its kernel module.\n",
+                        "Shows every heap that exists in /dev/dma_heap, and every heap that a kernel module\n"
+                        "would provide ('loadable': the first allocation loads the module). The columns are the\n"
+                        "heap's state, the roles it serves, its size if it is bounded, how much of it is used, who\n"
+                        "charges a client's cgroup for its memory, its region of memory and its kernel module.\n",
                 .rest = "Example:\n"
                         "  dmaheapctl list --json=short | jq -r '.heaps[] | select(.state == \"ready\") | .name'\n",
         },
@@ -57,9 +57,9 @@ static const Verb verbs[] = {
                 .arguments = "",
                 .summary = "show how much you hold, and may hold",
                 .description =
-                        "Shows how much this client holds and may hold, in all and in each heap. A client is the systemd\n"
-                        "unit or cgroup that dmaheapctl runs in, together with your uid. Shows the same for all your\n"
-                        "clients together, and how much memory the cgroup can still take.\n",
+                        "Shows how much this client holds and may hold, in all and in each heap. A client is the\n"
+                        "systemd unit or cgroup that dmaheapctl runs in, together with your uid. Shows the same\n"
+                        "for all your clients together, and how much memory the cgroup can still take.\n",
         },
         {
                 .name = "clients",
@@ -67,9 +67,9 @@ static const Verb verbs[] = {
                 .arguments = "",
                 .summary = "show every client that is connected or holds buffers (root only)",
                 .description =
-                        "Shows each client that is connected or holds buffers: its systemd unit (or its cgroup if it has\n"
-                        "no unit), its uid, the user whose limit applies to it, its open connections, and how much it\n"
-                        "holds and may hold.\n",
+                        "Shows each client that is connected or holds buffers: its systemd unit (or its cgroup if\n"
+                        "it has no unit), its uid, the user whose limit applies to it, its open connections, and\n"
+                        "how much it holds and may hold.\n",
         },
         {
                 .name = "buffers",
@@ -77,8 +77,8 @@ static const Verb verbs[] = {
                 .arguments = "[--unit=UNIT] [--uid=USER]",
                 .summary = "show every buffer that still exists, and its client (root only)",
                 .description =
-                        "Shows each buffer that was handed out and still exists, with the client that it was handed to.\n"
-                        "That client is charged for it, even if another process holds the buffer now.\n",
+                        "Shows each buffer that was handed out and still exists, with the client that it was\n"
+                        "handed to. That client is charged for it, even if another process holds the buffer now.\n",
                 .options =
                         "  --unit=UNIT          only buffers of this systemd unit\n"
                         "  --uid=USER           only buffers of this user, by number or name\n",
@@ -91,9 +91,9 @@ static const Verb verbs[] = {
                 .arguments = "",
                 .summary = "show the daemon's version, and how it counts the kernel's buffers",
                 .description =
-                        "Shows the daemon's name and version, and how it counts the buffers that exist in the kernel:\n"
-                        "'bpf' is a BPF program that reads the kernel's list, 'debugfs' a file of debugfs, the fallback.\n"
-                        "If neither works, it shows why.\n",
+                        "Shows the daemon's name and version, and how it counts the buffers that exist in the\n"
+                        "kernel: 'bpf' is a BPF program that reads the kernel's list, 'debugfs' a file of debugfs,\n"
+                        "the fallback. If neither works, it shows why.\n",
         },
         {
                 .name = "monitor",
@@ -127,8 +127,9 @@ const Verb *verb_find(const char *name) {
 }
 
 void print_verb_help(const Verb *verb) {
-        (void) printf("dmaheapctl %s%s%s\n\n%s\nOptions:\n%s" COMMON_HELP "%s%s", verb->name, *verb->arguments ? " " : "",
-                      verb->arguments, verb->description, verb->options ?: "", verb->rest ? "\n" : "", verb->rest ?: "");
+        (void) printf("dmaheapctl %s%s%s\n\n%s\nOptions:\n%s" COMMON_HELP "%s%s",
+                      verb->name, *verb->arguments ? " " : "", verb->arguments,
+                      verb->description, verb->options ?: "", verb->rest ? "\n" : "", verb->rest ?: "");
 }
 
 void print_help(void) {

@@ -54,7 +54,9 @@ static void add_roles(Table *t, const char *const *roles) {
 }
 
 void print_heaps(const Options *o, const DmaHeapReply *reply) {
-        static const char *const headings[] = { "HEAP", "STATE", "ROLES", ">SIZE", ">USED", "CHARGED BY", "REGION", "MODULE" };
+        static const char *const headings[] = {
+                "HEAP", "STATE", "ROLES", ">SIZE", ">USED", "CHARGED BY", "REGION", "MODULE",
+        };
         CLEANUP(table_freep) Table *t = table_new(ELEMENTS_OF(headings), headings);
         const DmaHeapInfo *const *heaps;
         char buffer[FORMAT_MAX];

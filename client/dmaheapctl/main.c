@@ -2,8 +2,8 @@
 /*
  * dmaheapctl: dmaheapd for people and shell scripts.
  *
- * Invariant: the exit status is an ExitStatus, or that of the command that allocate runs. It is not EXIT_OK if the output could
- * not be written.
+ * Invariant: the exit status is an ExitStatus, or that of the command that allocate runs. It is not EXIT_OK if the
+ * output could not be written.
  */
 
 #include <locale.h>

@@ -48,11 +48,11 @@ enum {
         { "timeout", required_argument, NULL, OPTION_TIMEOUT },      \
         { "bytes", no_argument, NULL, OPTION_BYTES }
 
-/* The parse functions return 1 to go on; 0 if --help was given, which ends the command with success; -1 for wrong usage, which
- * they have reported. */
+/* The parse functions return 1 to go on; 0 if --help was given, which ends the command with success; -1 for wrong
+ * usage, which they have reported. */
 
-/* Stores one of the common options in o. option: what getopt_long() returned; optarg: as it left it. Any other option is
- * wrong usage, which getopt_long() has reported. */
+/* Stores one of the common options in o. option: what getopt_long() returned; optarg: as it left it. Any other option
+ * is wrong usage, which getopt_long() has reported. */
 int parse_common_option(Options *o, int option);
 
 /* Parses the command line of a command that takes only the common options. */

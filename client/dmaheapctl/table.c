@@ -26,7 +26,11 @@ struct Table {
 };
 
 static const char *const style_sequences[] = {
-        [CELL_PLAIN] = "", [CELL_DIM] = "\033[2m", [CELL_GOOD] = "\033[32m", [CELL_WARNING] = "\033[33m", [CELL_BAD] = "\033[31m",
+        [CELL_PLAIN] = "",
+        [CELL_DIM] = "\033[2m",
+        [CELL_GOOD] = "\033[32m",
+        [CELL_WARNING] = "\033[33m",
+        [CELL_BAD] = "\033[31m",
 };
 
 #define HEADER_SEQUENCE "\033[4m"

@@ -17,20 +17,20 @@ typedef enum CellStyle {
         CELL_BAD,
 } CellStyle;
 
-/* Makes a table with n_columns headings. A heading that begins with '>' aligns its column to the right. Returns NULL if memory is
- * short; the functions below accept NULL and do nothing. The caller frees it with table_free(). */
+/* Makes a table with n_columns headings. A heading that begins with '>' aligns its column to the right. Returns NULL if
+ * memory is short; the functions below accept NULL and do nothing. The caller frees it with table_free(). */
 Table *table_new(size_t n_columns, const char *const headings[]);
 
-/* Adds the next cell, row by row, with a copy of text. Bytes that are not printable, such as control characters, become '?'. NULL
- * and "" become a dim '-'. */
+/* Adds the next cell, row by row, with a copy of text. Bytes that are not printable, such as control characters, become
+ * '?'. NULL and "" become a dim '-'. */
 void table_add(Table *t, CellStyle style, const char *text);
 
-/* Adds a cell with the text of an amount that is used. Its style is a warning from 75 % of the limit on, and bad from 95 %. limit:
- * UINT64_MAX if there is none. */
+/* Adds a cell with the text of an amount that is used. Its style is a warning from 75 % of the limit on, and bad from
+ * 95 %. limit: UINT64_MAX if there is none. */
 void table_add_used(Table *t, const char *text, uint64_t used, uint64_t limit);
 
-/* Prints the table, without blanks at the ends of lines. max_lines: how many lines at the most, with the header; 0 for all. Prints
- * nothing if memory was short for a cell. */
+/* Prints the table, without blanks at the ends of lines. max_lines: how many lines at the most, with the header; 0 for
+ * all. Prints nothing if memory was short for a cell. */
 void table_print(const Table *t, FILE *f, bool colour, size_t max_lines);
 
 /* Frees a table. Accepts NULL. Returns NULL. */

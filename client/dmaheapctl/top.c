@@ -2,8 +2,8 @@
 /*
  * dmaheapctl top: heaps and clients, again after each delay.
  *
- * Invariant: while screen or keys is set, the terminal is changed; top_end() restores it before the program exits, also when a
- * signal ends it.
+ * Invariant: while screen or keys is set, the terminal is changed; top_end() restores it before the program exits, also
+ * when a signal ends it.
  */
 
 #include <poll.h>
@@ -91,7 +91,8 @@ static void print_clock(void) {
         (void) printf("dmaheapctl top, %s\n\n", format_clock(buffer));
 }
 
-/* Returns the max_lines of the clients' table: what fits below the clock and the heaps, 2 at the least. 0 if there is no screen. */
+/* Returns the max_lines of the clients' table: what fits below the clock and the heaps, 2 at the least. 0 if there is
+ * no screen. */
 static size_t lines_for_clients(const Top *t, size_t n_heaps) {
         size_t taken = n_heaps + 6, lines = screen_lines();
 

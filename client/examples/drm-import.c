@@ -2,8 +2,8 @@
 /*
  * Imports a dma-buf of the daemon into a DRM device by PRIME: drm-import DEVICE [ROLE]
  *
- * A display driver would scan an imported buffer out, a GPU driver draw into it. This example exports it again, and checks that
- * both file descriptors are the same memory.
+ * A display driver would scan an imported buffer out, a GPU driver draw into it. This example exports it again, and
+ * checks that both file descriptors are the same memory.
  */
 
 #include <dmaheap.h>

@@ -2,8 +2,8 @@
 /*
  * Allocates from a program's own event loop, here poll(2): event-loop [ROLE]
  *
- * The program does not block while the daemon loads a module or allocates. It prints all heaps whenever one of them changes, and
- * the result of one allocation, after which it ends.
+ * The program does not block while the daemon loads a module or allocates. It prints all heaps whenever one of them
+ * changes, and the result of one allocation, after which it ends.
  */
 
 #include <dmaheap.h>
@@ -65,7 +65,8 @@ int main(int argc, char *argv[]) {
 
         if (dmaheap_connection_new(NULL, &c) < 0)
                 return 1;
-        if (dmaheap_subscribe_heaps(c, on_heaps, NULL) < 0 || dmaheap_allocate_async(c, &request, on_buffers, &status) < 0) {
+        if (dmaheap_subscribe_heaps(c, on_heaps, NULL) < 0 ||
+            dmaheap_allocate_async(c, &request, on_buffers, &status) < 0) {
                 (void) fprintf(stderr, "no daemon to reach\n");
                 done = 1;
         }

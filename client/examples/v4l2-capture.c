@@ -2,9 +2,9 @@
 /*
  * Captures frames of a V4L2 camera into dma-bufs of the daemon: v4l2-capture DEVICE [ROLE [FRAMES]]
  *
- * The camera's driver tells the size of a frame. The daemon allocates a buffer of that size for each slot of the queue, and the
- * driver fills the buffers (V4L2_MEMORY_DMABUF). For each frame, the program prints its number and how many colours its last line
- * has.
+ * The camera's driver tells the size of a frame. The daemon allocates a buffer of that size for each slot of the queue,
+ * and the driver fills the buffers (V4L2_MEMORY_DMABUF). For each frame, the program prints its number and how many
+ * colours its last line has.
  */
 
 #include <dmaheap.h>

@@ -2,8 +2,8 @@
 /*
  * Memory of a reply or an error. Its pieces are not freed one by one, but all at once when the reply or error is freed.
  *
- * An arena holds no pointer into libsystemd. Reference counts there are not atomic, and a JSON value of a reply shares its
- * parent with the link, which another thread may be using; so strings are copied into the arena.
+ * An arena holds no pointer into libsystemd. Reference counts there are not atomic, and a JSON value of a reply shares
+ * its parent with the link, which another thread may be using; so strings are copied into the arena.
  */
 #pragma once
 
@@ -19,8 +19,8 @@ typedef struct Arena {
         Chunk *chunks;
 } Arena;
 
-/* Returns zeroed memory for n objects of size bytes, aligned for any type; NULL if memory is short or the product overflows.
- * The arena owns it. */
+/* Returns zeroed memory for n objects of size bytes, aligned for any type; NULL if memory is short or the product
+ * overflows. The arena owns it. */
 void *arena_alloc(Arena *a, size_t n, size_t size);
 
 /* Returns a copy of s, or NULL if memory is short. The arena owns it. */

@@ -2,9 +2,9 @@
 /*
  * Blocking calls. dmaheap.h is the contract of this file.
  *
- * Invariant: a call holds the connection's lock from before its request is sent until its answer is taken, so that no other
- * thread's answer can be mistaken for it. After an answer that did not come, or that makes no sense, the link is dropped: a
- * later call must not get what belongs to this one.
+ * Invariant: a call holds the connection's lock from before its request is sent until its answer is taken, so that no
+ * other thread's answer can be mistaken for it. After an answer that did not come, or that makes no sense, the link is
+ * dropped: a later call must not get what belongs to this one.
  */
 
 #include <systemd/sd-json.h>

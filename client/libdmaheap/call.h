@@ -34,15 +34,15 @@ typedef struct CallList {
         Call *tail;
 } CallList;
 
-/* A new call, which takes a reference to parameters (or NULL). Returns 0, and the caller frees *ret with call_free(); -EINVAL if
- * handler is NULL; -ENOMEM. */
+/* A new call, which takes a reference to parameters (or NULL). Returns 0, and the caller frees *ret with call_free();
+ * -EINVAL if handler is NULL; -ENOMEM. */
 int call_new(Method method, sd_json_variant *parameters, DmaHeapHandler handler, void *userdata, Call **ret);
 
 /* Frees a call with its parameters, reply and error, without running the handler. Accepts NULL. Returns NULL. */
 Call *call_free(Call *call);
 
-/* Stores the answer that a link's reply callback got, in call->result, ->reply and ->error. The arguments are the callback's;
- * with SD_VARLINK_REPLY_LOCAL the error is one that sd-varlink made up, for example after a timeout. */
+/* Stores the answer that a link's reply callback got, in call->result, ->reply and ->error. The arguments are the
+ * callback's; with SD_VARLINK_REPLY_LOCAL the error is one that sd-varlink made up, for example after a timeout. */
 void call_take_answer(Call *call, sd_varlink *link, sd_json_variant *parameters, const char *error_name,
                       sd_varlink_reply_flags_t flags);
 

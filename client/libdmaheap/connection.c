@@ -147,15 +147,16 @@ int dmaheap_connection_connect(DmaHeapConnection *c, DmaHeapError **ret_error) {
         if (r < 0)
                 return r;
 
-        /* While a call is on its way the link exists, and its reply may have arrived: link_is_alive() would mistake that for
-         * the end. */
+        /* While a call is on its way the link exists, and its reply may have arrived: link_is_alive() would mistake
+         * that for the end. */
         if (!c->calls.head)
                 r = connection_ensure_link(c, &c->link, true, deadline, ret_error);
         connection_unlock(c);
         return r;
 }
 
-int connection_ensure_link(DmaHeapConnection *c, sd_varlink **link, bool wait, uint64_t deadline, DmaHeapError **ret_error) {
+int connection_ensure_link(DmaHeapConnection *c, sd_varlink **link, bool wait, uint64_t deadline,
+                           DmaHeapError **ret_error) {
         /* The daemon may have been restarted since the last call: that is no reason to fail this one. */
         if (*link && link_is_alive(*link))
                 return 0;

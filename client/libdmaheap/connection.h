@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* DmaHeapConnection: its lock, its links to the daemon, its calls, and the epoll fd that a program's event loop watches. */
+/* DmaHeapConnection: its lock, its links to the daemon, its calls, and the epoll fd that a program's event loop
+ * watches. */
 #pragma once
 
 #include <pthread.h>
@@ -41,13 +42,14 @@ void connection_unlock(DmaHeapConnection *c);
 
 /* The functions below are called with the lock held. */
 
-/* Makes sure that *link, one of the connection's two, is connected. wait and deadline are link_connect()'s; so is what it
- * returns. On failure *link may be NULL afterwards. */
-int connection_ensure_link(DmaHeapConnection *c, sd_varlink **link, bool wait, uint64_t deadline, DmaHeapError **ret_error);
+/* Makes sure that *link, one of the connection's two, is connected. wait and deadline are link_connect()'s; so is what
+ * it returns. On failure *link may be NULL afterwards. */
+int connection_ensure_link(DmaHeapConnection *c, sd_varlink **link, bool wait, uint64_t deadline,
+                           DmaHeapError **ret_error);
 
 /* Makes the epoll fd, if there is none, and lets it watch the links there are. Returns 0 or a negative errno. */
 int connection_ensure_epoll(DmaHeapConnection *c);
 
-/* Lets the epoll fd, if there is one, watch a link for the events it waits for now. Accepts NULL. Returns 0 or a negative
- * errno. */
+/* Lets the epoll fd, if there is one, watch a link for the events it waits for now. Accepts NULL. Returns 0 or a
+ * negative errno. */
 int connection_watch_link(DmaHeapConnection *c, sd_varlink *link);

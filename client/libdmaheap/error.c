@@ -2,8 +2,8 @@
 /*
  * Errors of the daemon and of this process.
  *
- * Invariant: the errno of an error depends on its varlink name or its cause alone, never on its parameters, on ret_error or on
- * whether memory is short.
+ * Invariant: the errno of an error depends on its varlink name or its cause alone, never on its parameters, on
+ * ret_error or on whether memory is short.
  */
 
 #include <inttypes.h>
@@ -25,7 +25,8 @@ static const char *const resource_names[] = {
         [DMAHEAP_RESOURCE_BUFFERS] = "buffers",
 };
 
-/* Each error that the daemon may send: its reason and errno, and the field of its parameters that becomes the detail. */
+/* Each error that the daemon may send: its reason and errno, and the field of its parameters that becomes the
+ * detail. */
 static const struct {
         const char *name;
         DmaHeapReason reason;
@@ -109,8 +110,8 @@ static const char *message_for(DmaHeapError *e) {
         }
 }
 
-/* Reads the parameters of the daemon's error. A field that is missing or has another type is left unset: it must not hide the
- * error itself. */
+/* Reads the parameters of the daemon's error. A field that is missing or has another type is left unset: it must not
+ * hide the error itself. */
 static void read_fields(DmaHeapError *e, sd_json_variant *parameters, const char *detail) {
         Arena *a = &e->arena;
 

@@ -19,16 +19,16 @@ struct DmaHeapError {
         DmaHeapQuota quota;
 };
 
-/* Each function below returns a negative errno, always the same for the same cause. It stores a new error in *ret_error, for
- * dmaheap_error_free(), unless ret_error is NULL or memory is short; then *ret_error is untouched. */
+/* Each function below returns a negative errno, always the same for the same cause. It stores a new error in
+ * *ret_error, for dmaheap_error_free(), unless ret_error is NULL or memory is short; then *ret_error is untouched. */
 
-/* For an error that the daemon sent. name: its full varlink name. parameters: its fields, or NULL. An unknown name gives
- * -EREMOTEIO. */
+/* For an error that the daemon sent. name: its full varlink name. parameters: its fields, or NULL. An unknown name
+ * gives -EREMOTEIO. */
 int error_from_varlink(const char *name, sd_json_variant *parameters, DmaHeapError **ret_error);
 
 /* For a failure in this process. error: the negative errno to return. The formatted text becomes message and detail. */
 int error_set(DmaHeapError **ret_error, DmaHeapReason reason, int error, const char *format, ...) PRINTF_LIKE(4, 5);
 
-/* For a failed sd_varlink function, or a local error that one reported. r: its negative errno. what: the call it was needed
- * for, named in the message. -ENOMEM and -EMFILE store no error. */
+/* For a failed sd_varlink function, or a local error that one reported. r: its negative errno. what: the call it was
+ * needed for, named in the message. -ENOMEM and -EMFILE store no error. */
 int error_from_link(int r, const char *what, DmaHeapError **ret_error);

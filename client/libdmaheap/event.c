@@ -4,9 +4,9 @@
  *
  * The program watches one epoll fd, the same for the connection's life; behind it are the sockets, which come and go.
  *
- * Invariant: only the head of c->calls is on its way, since fds can end up with the wrong message when Allocate calls are
- * pipelined. Each call that call_begin() accepted moves to c->done once, with its answer or error, and its handler runs once.
- * Handlers run without the lock, so that they may call the library.
+ * Invariant: only the head of c->calls is on its way, since fds can end up with the wrong message when Allocate calls
+ * are pipelined. Each call that call_begin() accepted moves to c->done once, with its answer or error, and its handler
+ * runs once. Handlers run without the lock, so that they may call the library.
  */
 
 #include <poll.h>
@@ -18,8 +18,8 @@
 #include "request.h"
 #include "subscription.h"
 
-static int on_reply(sd_varlink *link, sd_json_variant *parameters, const char *error_name, sd_varlink_reply_flags_t flags,
-                    void *userdata) {
+static int on_reply(sd_varlink *link, sd_json_variant *parameters, const char *error_name,
+                    sd_varlink_reply_flags_t flags, void *userdata) {
         DmaHeapConnection *c = userdata;
         Call *call;
 
@@ -33,7 +33,8 @@ static int on_reply(sd_varlink *link, sd_json_variant *parameters, const char *e
         return 0;
 }
 
-/* Sends the head of the queue. Returns 0 or a negative errno, with an error as in error.h; the queue is unchanged then. */
+/* Sends the head of the queue. Returns 0 or a negative errno, with an error as in error.h; the queue is unchanged
+ * then. */
 static int send_first(DmaHeapConnection *c, DmaHeapError **ret_error) {
         Call *call = c->calls.head;
         int r;
@@ -113,7 +114,8 @@ static int call_begin(DmaHeapConnection *c, Method method, sd_json_variant *para
         return r;
 }
 
-int dmaheap_allocate_async(DmaHeapConnection *c, const DmaHeapRequest *request, DmaHeapHandler handler, void *userdata) {
+int dmaheap_allocate_async(DmaHeapConnection *c, const DmaHeapRequest *request, DmaHeapHandler handler,
+                           void *userdata) {
         CLEANUP(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
         int r;
 

@@ -2,8 +2,8 @@
 /*
  * One connected socket to the daemon.
  *
- * Invariant: every fd that arrives is owned by a reply or closed before link_take_reply() returns, also when the answer is an
- * error or cannot be parsed.
+ * Invariant: every fd that arrives is owned by a reply or closed before link_take_reply() returns, also when the answer
+ * is an error or cannot be parsed.
  */
 
 #include <stddef.h>
@@ -27,7 +27,8 @@ static int connect_failed(int error, const char *address, DmaHeapError **ret_err
         case EACCES:
         case EPERM:
                 return error_set(ret_error, DMAHEAP_UNREACHABLE, -EACCES,
-                                 "cannot connect to %s: permission denied (it takes membership in its group, see ls -l)",
+                                 "cannot connect to %s: permission denied "
+                                 "(it takes membership in its group, see ls -l)",
                                  address);
         default:
                 errno = error;
@@ -46,8 +47,8 @@ static int socket_set_deadline(int fd, uint64_t deadline) {
         return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)) < 0 ? -errno : 0;
 }
 
-/* Connects a socket. sd_varlink_connect_address() cannot be used: it connects without blocking, and takes the EAGAIN that
- * AF_UNIX gives for a full queue for a connection in progress. */
+/* Connects a socket. sd_varlink_connect_address() cannot be used: it connects without blocking, and takes the EAGAIN
+ * that AF_UNIX gives for a full queue for a connection in progress. */
 static int socket_connect(const char *address, bool wait, uint64_t deadline, int *ret_fd, DmaHeapError **ret_error) {
         CLEANUP_FD int fd = -EBADF;
         struct sockaddr_un sa = { .sun_family = AF_UNIX };
@@ -78,7 +79,8 @@ static int socket_connect(const char *address, bool wait, uint64_t deadline, int
         return 0;
 }
 
-int link_connect(const char *address, void *userdata, bool wait, uint64_t deadline, sd_varlink **ret, DmaHeapError **ret_error) {
+int link_connect(const char *address, void *userdata, bool wait, uint64_t deadline, sd_varlink **ret,
+                 DmaHeapError **ret_error) {
         CLEANUP(sd_varlink_unrefp) sd_varlink *link = NULL;
         CLEANUP_FD int fd = -EBADF;
         int r;

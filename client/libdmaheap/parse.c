@@ -108,8 +108,8 @@ int field_strv(Arena *a, sd_json_variant *v, const char *name, const char *const
         return 0;
 }
 
-int field_array(Arena *a, sd_json_variant *v, const char *name, size_t size, ParseElement parse, const void *const **ret,
-                size_t *ret_n) {
+int field_array(Arena *a, sd_json_variant *v, const char *name, size_t size, ParseElement parse,
+                const void *const **ret, size_t *ret_n) {
         sd_json_variant *f = NULL;
         const void **elements = NULL;
         int r;

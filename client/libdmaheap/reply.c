@@ -52,7 +52,8 @@ static int parse_heap_usage(Arena *a, sd_json_variant *v, void *ret) {
 }
 
 static int field_heap_usages(Arena *a, sd_json_variant *v, const DmaHeapHeapUsage *const **ret, size_t *ret_n) {
-        return field_array(a, v, "heaps", sizeof(DmaHeapHeapUsage), parse_heap_usage, (const void *const **) ret, ret_n);
+        return field_array(
+                        a, v, "heaps", sizeof(DmaHeapHeapUsage), parse_heap_usage, (const void *const **) ret, ret_n);
 }
 
 static int field_usage(Arena *a, sd_json_variant *v, const char *name, const DmaHeapUsage **ret) {

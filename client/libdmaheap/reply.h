@@ -27,9 +27,9 @@ struct DmaHeapReply {
         size_t n_entries;
 };
 
-/* Parses the parameters of a method's reply. fds: n_fds file descriptors that came with it. Each fd that belongs to a buffer
- * moves into the reply, and -EBADF takes its place; the caller keeps the others.
+/* Parses the parameters of a method's reply. fds: n_fds file descriptors that came with it. Each fd that belongs to a
+ * buffer moves into the reply, and -EBADF takes its place; the caller keeps the others.
  *
- * Returns 0, and the caller frees *ret with dmaheap_reply_free(); -EPROTO if the parameters are not what the interface says;
- * -ENOMEM. On failure the fds that had moved are closed. */
+ * Returns 0, and the caller frees *ret with dmaheap_reply_free(); -EPROTO if the parameters are not what the interface
+ * says; -ENOMEM. On failure the fds that had moved are closed. */
 int reply_parse(Method method, sd_json_variant *parameters, int *fds, size_t n_fds, DmaHeapReply **ret);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The subscription to the heaps: one ListHeaps call whose replies never end. Each reply becomes a call of its own in c->done.
+ * The subscription to the heaps: one ListHeaps call whose replies never end. Each reply becomes a call of its own in
+ * c->done.
  *
- * Invariant: c->subscription is set exactly as long as the handler may still get something that has not arrived. When it ends,
- * the handler gets one last call, with the error.
+ * Invariant: c->subscription is set exactly as long as the handler may still get something that has not arrived. When
+ * it ends, the handler gets one last call, with the error.
  */
 
 #include "clock.h"
@@ -11,8 +12,8 @@
 #include "link.h"
 #include "subscription.h"
 
-/* Ends the subscription: its own call becomes the last one. error: the negative errno of sd_varlink that ended it, unless the
- * call has a result already. */
+/* Ends the subscription: its own call becomes the last one. error: the negative errno of sd_varlink that ended it,
+ * unless the call has a result already. */
 static void subscription_end(DmaHeapConnection *c, int error) {
         Call *call = TAKE_PTR(c->subscription);
 
@@ -23,8 +24,8 @@ static void subscription_end(DmaHeapConnection *c, int error) {
         call_list_append(&c->done, call);
 }
 
-static int on_heaps(sd_varlink *link, sd_json_variant *parameters, const char *error_name, sd_varlink_reply_flags_t flags,
-                    void *userdata) {
+static int on_heaps(sd_varlink *link, sd_json_variant *parameters, const char *error_name,
+                    sd_varlink_reply_flags_t flags, void *userdata) {
         DmaHeapConnection *c = userdata;
         Call *subscription, *event;
         int r;

@@ -4,6 +4,6 @@
 
 #include "connection.h"
 
-/* Reads the replies that have arrived on the subscription's link, and adds each to c->done. Called with the lock held; does
- * nothing without a subscription. */
+/* Reads the replies that have arrived on the subscription's link, and adds each to c->done. Called with the lock held;
+ * does nothing without a subscription. */
 void connection_process_subscription(DmaHeapConnection *c);

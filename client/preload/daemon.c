@@ -2,8 +2,8 @@
 /*
  * Questions to the daemon.
  *
- * Invariant: no connection and no reply outlives the question it was made for, so that fork() and exec() of the program, which
- * this library cannot see, leave nothing behind.
+ * Invariant: no connection and no reply outlives the question it was made for, so that fork() and exec() of the
+ * program, which this library cannot see, leave nothing behind.
  */
 
 #include "daemon.h"
@@ -59,8 +59,8 @@ int daemon_has_heap(const char *name) {
         return r < 0 ? r : found;
 }
 
-/* Translates an errno of dmaheap_allocate() to one of DMA_HEAP_IOCTL_ALLOC. The ioctl has no quotas and no daemon: every refusal
- * for lack of something becomes -ENOMEM, and a daemon that cannot be reached -EIO. */
+/* Translates an errno of dmaheap_allocate() to one of DMA_HEAP_IOCTL_ALLOC. The ioctl has no quotas and no daemon:
+ * every refusal for lack of something becomes -ENOMEM, and a daemon that cannot be reached -EIO. */
 static int kernel_errno(int r, const DmaHeapError *error) {
         switch (r) {
         case -EINVAL:

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reading the directory /dev/dma_heap: its entries are the heaps that the daemon serves, those too whose module is not loaded.
+ * Reading the directory /dev/dma_heap: its entries are the heaps that the daemon serves, those too whose module is not
+ * loaded.
  *
- * Invariant: a DIR of this library's is in the table directories from opendir() until closedir(); every other DIR is the C
- * library's, and is passed on to it.
+ * Invariant: a DIR of this library's is in the table directories from opendir() until closedir(); every other DIR is
+ * the C library's, and is passed on to it.
  */
 
 #include <dirent.h>
@@ -15,8 +16,8 @@
 #include "real.h"
 #include "shared/cleanup.h"
 
-/* How many directories of heaps a process can read at once. The table tells this library's DIR from the C library's. It has
- * no lock, since a child of fork() could find a lock taken by a thread that does not exist there. */
+/* How many directories of heaps a process can read at once. The table tells this library's DIR from the C library's. It
+ * has no lock, since a child of fork() could find a lock taken by a thread that does not exist there. */
 #define DIRECTORIES_MAX 64
 
 typedef struct Directory {
@@ -45,7 +46,8 @@ static bool directory_register(Directory *d) {
         for (size_t i = 0; i < DIRECTORIES_MAX; i++) {
                 Directory *expected = NULL;
 
-                if (__atomic_compare_exchange_n(directories + i, &expected, d, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+                if (__atomic_compare_exchange_n(
+                                    directories + i, &expected, d, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
                         (void) __atomic_add_fetch(&n_directories, 1, __ATOMIC_ACQ_REL);
                         return true;
                 }
@@ -57,7 +59,8 @@ static void directory_unregister(Directory *d) {
         for (size_t i = 0; i < DIRECTORIES_MAX; i++) {
                 Directory *expected = d;
 
-                if (__atomic_compare_exchange_n(directories + i, &expected, NULL, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+                if (__atomic_compare_exchange_n(
+                                    directories + i, &expected, NULL, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
                         (void) __atomic_sub_fetch(&n_directories, 1, __ATOMIC_ACQ_REL);
         }
 }

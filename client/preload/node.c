@@ -2,8 +2,8 @@
 /*
  * Nodes: the memfds that stand for opened heaps.
  *
- * Invariant: a node never changes. All its seals are set, so that no process that it was passed to can make it stand for
- * another heap.
+ * Invariant: a node never changes. All its seals are set, so that no process that it was passed to can make it stand
+ * for another heap.
  */
 
 #include <fcntl.h>

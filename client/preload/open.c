@@ -20,7 +20,8 @@ int __open64_2(const char *path, int flags);
 int __openat_2(int dir_fd, const char *path, int flags);
 int __openat64_2(int dir_fd, const char *path, int flags);
 
-/* Opens a heap of the daemon's. Returns true if that decides the open: *ret is its result, with errno set if it is -1. */
+/* Opens a heap of the daemon's. Returns true if that decides the open: *ret is its result, with errno set if it is
+ * -1. */
 static bool open_heap(int dir_fd, const char *path, int flags, int *ret) {
         char name[HEAP_NAME_MAX + 1];
         int r;
@@ -48,8 +49,8 @@ static bool open_heap(int dir_fd, const char *path, int flags, int *ret) {
         return true;
 }
 
-/* Gives the result of opening a path that is not a heap. fd: the result of the real open. /dev/dma_heap does not exist before
- * the kernel's heap core is loaded; a node then takes its place. */
+/* Gives the result of opening a path that is not a heap. fd: the result of the real open. /dev/dma_heap does not exist
+ * before the kernel's heap core is loaded; a node then takes its place. */
 static int open_directory(int dir_fd, const char *path, int flags, int fd) {
         char name[HEAP_NAME_MAX + 1];
         DmaHeapReply *reply = NULL;

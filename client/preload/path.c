@@ -2,8 +2,8 @@
 /*
  * Which paths this library serves: absolute ones below /dev/dma_heap, and those relative to an fd of that directory.
  *
- * Invariant: looks at the text of the path and at dir_fd only. The path itself is never followed, so that it is cheap enough to
- * run before every open and stat, and cannot block.
+ * Invariant: looks at the text of the path and at dir_fd only. The path itself is never followed, so that it is cheap
+ * enough to run before every open and stat, and cannot block.
  */
 
 #include <fcntl.h>

@@ -9,6 +9,6 @@
                 (__typeof__(&function)) real_function(&cached_, #function);         \
         })
 
-/* Returns the next definition of a function after this library's, from *cache if it was looked up before. Aborts if there is
- * none. Any number of threads may call it with the same cache. */
+/* Returns the next definition of a function after this library's, from *cache if it was looked up before. Aborts if
+ * there is none. Any number of threads may call it with the same cache. */
 void *real_function(void **cache, const char *name);

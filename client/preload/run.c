@@ -18,8 +18,8 @@ enum {
 static void print_help(void) {
         (void) printf("dmaheap-run [OPTIONS] COMMAND ...\n"
                       "\n"
-                      "Runs COMMAND so that its buffers from /dev/dma_heap come from dmaheapd. It need not be root, and\n"
-                      "it sees heaps whose kernel module is not loaded yet.\n"
+                      "Runs COMMAND so that its buffers from /dev/dma_heap come from dmaheapd. It need not be root,\n"
+                      "and it sees heaps whose kernel module is not loaded yet.\n"
                       "\n"
                       "Options:\n"
                       "  -v, --verbose        print on standard error why the daemon refused an allocation\n"

@@ -2,8 +2,8 @@
 /*
  * stat(2) and access(2) in all their forms: a heap that the daemon serves looks like a character device with mode 0666.
  *
- * Invariant: a heap that open() would open here has that mode in every form of stat and access; one that it would not open does
- * not exist in any.
+ * Invariant: a heap that open() would open here has that mode in every form of stat and access; one that it would not
+ * open does not exist in any.
  */
 
 #include <fcntl.h>
@@ -29,8 +29,8 @@ int __fxstat64(int version, int fd, struct stat64 *st);
 int __fxstatat(int version, int dir_fd, const char *path, struct stat *st, int flags);
 int __fxstatat64(int version, int dir_fd, const char *path, struct stat64 *st, int flags);
 
-/* Returns the type and mode to show for a path; 0 if the real function decides; -ENOENT for a heap that the daemon does not
- * have. Leaves errno alone. */
+/* Returns the type and mode to show for a path; 0 if the real function decides; -ENOENT for a heap that the daemon does
+ * not have. Leaves errno alone. */
 static int mode_of_path(int dir_fd, const char *path) {
         char name[HEAP_NAME_MAX + 1];
         DmaHeapReply *reply = NULL;
@@ -60,8 +60,8 @@ static int mode_of_fd(int fd) {
         return node_is(fd, name) ? (*name ? HEAP_MODE : DIRECTORY_MODE) : 0;
 }
 
-/* The result of a stat function, after the real one returned r and filled *st. mode: of mode_of_path() or mode_of_fd(). A real
- * device node keeps all but its mode; otherwise *st is made up. */
+/* The result of a stat function, after the real one returned r and filled *st. mode: of mode_of_path() or mode_of_fd().
+ * A real device node keeps all but its mode; otherwise *st is made up. */
 #define FINISH(r, st, mode)                                                     \
         __extension__({                                                         \
                 int finish_mode_ = (mode);                                      \

@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-/* Scales *n, a number of bytes, to its largest unit of 1024, rounding down. *ret_tenths is the first digit behind the point,
- * 0 to 9. Returns the unit: one of "BKMGTPE". */
+/* Scales *n, a number of bytes, to its largest unit of 1024, rounding down. *ret_tenths is the first digit behind the
+ * point, 0 to 9. Returns the unit: one of "BKMGTPE". */
 static inline char amount_scale(uint64_t *n, uint64_t *ret_tenths) {
         static const char units[] = "BKMGTPE";
         uint64_t rest = 0;

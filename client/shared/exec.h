@@ -13,8 +13,8 @@ enum {
         EXIT_NOT_FOUND = 127,
 };
 
-/* Becomes the command argv, which ends with NULL. Returns only on failure: the exit status, after a message of program on
- * standard error. */
+/* Becomes the command argv, which ends with NULL. Returns only on failure: the exit status, after a message of program
+ * on standard error. */
 static inline int exec_command(const char *program, char *argv[]) {
         int error;
 

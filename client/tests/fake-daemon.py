@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: MIT
 """A fake dmaheapd for the client tests: fake-daemon.py SOCKET
 
-Speaks io.dmaheapd.Allocator on SOCKET and prints 'ready' when it listens. It exits when its standard input ends, so that it
-never outlives the test that started it.
+Speaks io.dmaheapd.Allocator on SOCKET and prints 'ready' when it listens. It exits when its standard input ends, so
+that it never outlives the test that started it.
 
-Buffers are memfds, opened for reading only where readOnly was asked for. The heap's name in Allocate selects the answer:
+Buffers are memfds, opened for reading only if the access is readOnly. The heap's name in Allocate selects the answer:
 
 error-NAME  the error NAME, of the interface if NAME has no dot
 weird       an error that no interface defines
@@ -50,20 +50,28 @@ ERRORS = {
 USAGE = {"bytesUsed": 1 << 20, "bytesMax": 1 << 30, "buffersUsed": 3, "buffersMax": None}
 HEAP_USAGE = [{"heap": "system", "bytesUsed": 1 << 20, "bytesMax": None}]
 FIXED = {
-    "org.varlink.service.GetInfo": {"vendor": "nobody", "product": "fake (buffers counted by hand)", "version": "7", "url": "",
-                                    "interfaces": ["org.varlink.service", "io.dmaheapd.Allocator"]},
-    "GetUsage": {"client": USAGE, "user": {**USAGE, "bytesMax": None}, "heaps": HEAP_USAGE, "cgroupHeadroom": 5 << 20},
-    "ListClients": {"clients": [{"unit": None, "cgroup": "/a", "uid": 1000, "user": 1001, "connections": 2, "usage": USAGE,
-                                 "heaps": HEAP_USAGE}]},
-    "ListBuffers": {"buffers": [{"id": 7, "size": PAGE, "heap": "system", "label": "x", "unit": "a.service", "cgroup": "/a",
-                                 "uid": 1000, "user": 1001, "allocatedUSec": 123}]},
+    "org.varlink.service.GetInfo": {
+        "vendor": "nobody", "product": "fake (buffers counted by hand)", "version": "7", "url": "",
+        "interfaces": ["org.varlink.service", "io.dmaheapd.Allocator"],
+    },
+    "GetUsage": {
+        "client": USAGE, "user": {**USAGE, "bytesMax": None}, "heaps": HEAP_USAGE, "cgroupHeadroom": 5 << 20,
+    },
+    "ListClients": {"clients": [{
+        "unit": None, "cgroup": "/a", "uid": 1000, "user": 1001, "connections": 2, "usage": USAGE, "heaps": HEAP_USAGE,
+    }]},
+    "ListBuffers": {"buffers": [{
+        "id": 7, "size": PAGE, "heap": "system", "label": "x", "unit": "a.service", "cgroup": "/a", "uid": 1000,
+        "user": 1001, "allocatedUSec": 123,
+    }]},
 }
 
 
 def heaps(system_used):
     """The parameters of ListHeaps: a heap in each state, and one with words and fields that no client knows."""
     return {"heaps": [
-        {"name": "system", "state": "ready", "roles": ["system"], "accounting": "kernel", "used": system_used, "size": None},
+        {"name": "system", "state": "ready", "roles": ["system"], "accounting": "kernel", "used": system_used,
+         "size": None},
         {"name": "default_cma_region", "state": "loadable", "roles": ["contiguous", "x"], "module": "cma_heap",
          "accounting": "daemon", "region": "reserved", "size": 64 << 20, "used": 0},
         {"name": "bad", "state": "failed", "reason": "No such device", "roles": [], "accounting": "daemon", "used": 0},

@@ -2,8 +2,9 @@
 /*
  * Starts and stops fake-daemon.py for the tests in C.
  *
- * Invariant: no fake daemon outlives its test, however the test ends. Its standard input is a pipe of which only this process
- * has the write end; the kernel closes that end with the process, and the fake daemon exits at the end of the file.
+ * Invariant: no fake daemon outlives its test, however the test ends. Its standard input is a pipe of which only this
+ * process has the write end; the kernel closes that end with the process, and the fake daemon exits at the end of the
+ * file.
  */
 
 #include <fcntl.h>

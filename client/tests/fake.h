@@ -21,15 +21,15 @@
                 }                                                                              \
         } while (0)
 
-/* Makes a temporary folder and starts the fake daemon, listening on a socket there. script: the path of fake-daemon.py; the
- * string must live as long as the test. One fake daemon per process. */
+/* Makes a temporary folder and starts the fake daemon, listening on a socket there. script: the path of fake-daemon.py;
+ * the string must live as long as the test. One fake daemon per process. */
 void fake_setup(const char *script);
 
 /* Kills the fake daemon and removes the folder. */
 void fake_done(void);
 
-/* The main() of a test: starts the fake daemon that argv[1] names, calls the functions of tests, which ends with NULL, and
- * checks that they left no fd open. Returns the exit status. */
+/* The main() of a test: starts the fake daemon that argv[1] names, calls the functions of tests, which ends with NULL,
+ * and checks that they left no fd open. Returns the exit status. */
 int fake_run_tests(int argc, char *argv[], void (*const tests[])(void));
 
 /* Starts the fake daemon again after fake_kill(), on the same socket. Returns when it listens. */

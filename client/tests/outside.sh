@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# outside.sh ROOT README FOLDER: builds the C program in README as C and as C++, as FOLDER/in-c and FOLDER/in-c++, with the
-# compiler flags that pkg-config gives for the library installed in ROOT and no others.
+# outside.sh ROOT README FOLDER: builds the C program in README as C and as C++, as FOLDER/in-c and FOLDER/in-c++, with
+# the compiler flags that pkg-config gives for the library installed in ROOT and no others.
 set -eu
 root=$1 readme=$2 folder=$3
 work=$(mktemp -d)

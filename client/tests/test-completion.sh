@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# test-completion.sh DMAHEAPCTL DMAHEAP-RUN FOLDER: bash completes exactly the commands and options of the programs' help, and the
-# files for zsh contain the same options. tests/vm/test_client_foreign.py runs zsh's completions.
+# test-completion.sh DMAHEAPCTL DMAHEAP-RUN FOLDER: bash completes exactly the commands and options of the programs'
+# help, and the files for zsh contain the same options. tests/vm/test_client_foreign.py runs zsh's completions.
 set -euo pipefail
 program=$1 run=$2 folder=$3
 # shellcheck source=/dev/null

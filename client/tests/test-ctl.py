@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """dmaheapctl against a fake daemon: test-ctl.py DMAHEAPCTL FAKE-DAEMON MAN-FOLDER
 
-Every error of the interface, and every failure on the way, has its message and exit status; the manual pages name them."""
+Every error of the interface, and every failure on the way, has its message and exit status; the manual pages name
+them."""
 import json
 import os
 import pty
@@ -42,7 +43,7 @@ def run(*arguments, status=0):
 
 
 def test_errors(man_folder):
-    """Each error gives a status, and a message that begins with its name; the manual pages have a paragraph about it."""
+    """Each error gives a status and a message that begins with its name; the manual pages describe it."""
     with open(f"{man_folder}/dmaheapctl.1.scd", encoding="utf-8") as file:
         manual = file.read()
     with open(f"{man_folder}/io.dmaheapd.Allocator.7.scd", encoding="utf-8") as file:
@@ -74,7 +75,8 @@ def test_tables():
     """Each command without --json= prints a table for people."""
     lines = run("list").stdout.splitlines()
     assert lines[0].split() == ["HEAP", "STATE", "ROLES", "SIZE", "USED", "CHARGED", "BY", "REGION", "MODULE"]
-    assert lines[2].split() == ["default_cma_region", "loadable", "contiguous,x", "64M", "0B", "daemon", "reserved", "cma_heap"]
+    assert lines[2].split() == ["default_cma_region", "loadable", "contiguous,x", "64M", "0B", "daemon", "reserved",
+                                "cma_heap"]
     assert lines[-1] == "bad: No such device"
     assert len({line.index(state) for line, state in zip(lines[1:4], ("ready", "loadable", "failed"))}) == 1
     assert "67108864" in run("list", "--bytes").stdout
@@ -133,7 +135,7 @@ def test_top_on_terminal():
 
 
 def top_on_terminal(ready, act):
-    """Runs top on a terminal until ready(output), then calls act(terminal's fd). Returns the exit status and all output."""
+    """Runs top on a terminal until ready(output), then calls act(fd of it). Returns the exit status and all output."""
     pid, fd = pty.fork()
     if pid == 0:
         os.environ["TERM"] = "xterm"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Each error reaches the caller with its errno, reason and texts, and the connection works afterwards: test-errors FAKE-DAEMON */
+/* Each error reaches the caller with its errno, reason and texts, and the connection works afterwards: test-errors
+ * FAKE-DAEMON */
 
 #include <stdbool.h>
 #include <sys/socket.h>
@@ -10,8 +11,10 @@
 #include "fake.h"
 #include "shared/cleanup.h"
 
-/* Allocating from this heap of the fake daemon gives this error, with and without ret_error; the connection works afterwards. */
-static void test_error(const char *heap, int errno_expected, DmaHeapReason reason, const char *name, const char *detail) {
+/* Allocating from this heap of the fake daemon gives this error, with and without ret_error; the connection works
+ * afterwards. */
+static void test_error(const char *heap, int errno_expected, DmaHeapReason reason, const char *name,
+                       const char *detail) {
         DmaHeapConnection *c = fake_connection();
         DmaHeapReply *reply = NULL;
         DmaHeapError *error = NULL;
@@ -40,21 +43,27 @@ static void test_error(const char *heap, int errno_expected, DmaHeapReason reaso
 #define NAME(s) "io.dmaheapd.Allocator." s
 #define SERVICE(s) "org.varlink.service." s
 
+/* The heap error-NAME gives the error of that name, of the interface if it has no dot. */
+static void test_sent(const char *heap, int errno_expected, DmaHeapReason reason, const char *detail) {
+        const char *name = heap + strlen("error-");
+        char full[128];
+
+        CHECK(snprintf(full, sizeof(full), "%s%s", strchr(name, '.') ? "" : NAME(""), name) < (int) sizeof(full));
+        test_error(heap, errno_expected, reason, full, detail);
+}
+
 static void test_errors(void) {
-        test_error("error-NoSuchHeap", -ENOENT, DMAHEAP_NO_SUCH_HEAP, NAME("NoSuchHeap"), NULL);
-        test_error("error-HeapUnavailable", -ENODEV, DMAHEAP_HEAP_UNAVAILABLE, NAME("HeapUnavailable"), "no module provides it");
-        test_error("error-QuotaExceeded", -EDQUOT, DMAHEAP_QUOTA_EXCEEDED, NAME("QuotaExceeded"), NULL);
-        test_error("error-OutOfMemory", -ENOMEM, DMAHEAP_OUT_OF_MEMORY, NAME("OutOfMemory"), NULL);
-        test_error("error-OutOfResources", -EAGAIN, DMAHEAP_OUT_OF_RESOURCES, NAME("OutOfResources"), "processes");
-        test_error("error-TimedOut", -ETIME, DMAHEAP_TIMED_OUT, NAME("TimedOut"), NULL);
-        test_error("error-" SERVICE("InvalidParameter"), -EINVAL, DMAHEAP_INVALID_PARAMETER, SERVICE("InvalidParameter"), "size");
-        test_error("error-" SERVICE("PermissionDenied"), -EPERM, DMAHEAP_PERMISSION_DENIED, SERVICE("PermissionDenied"), NULL);
-        test_error("error-" SERVICE("MethodNotFound"), -EOPNOTSUPP, DMAHEAP_NOT_SUPPORTED, SERVICE("MethodNotFound"),
-                   NAME("Allocate"));
-        test_error("error-" SERVICE("MethodNotImplemented"), -EOPNOTSUPP, DMAHEAP_NOT_SUPPORTED,
-                   SERVICE("MethodNotImplemented"), NAME("Allocate"));
-        test_error("error-" SERVICE("InterfaceNotFound"), -EOPNOTSUPP, DMAHEAP_NOT_SUPPORTED, SERVICE("InterfaceNotFound"),
-                   "io.dmaheapd.Allocator");
+        test_sent("error-NoSuchHeap", -ENOENT, DMAHEAP_NO_SUCH_HEAP, NULL);
+        test_sent("error-HeapUnavailable", -ENODEV, DMAHEAP_HEAP_UNAVAILABLE, "no module provides it");
+        test_sent("error-QuotaExceeded", -EDQUOT, DMAHEAP_QUOTA_EXCEEDED, NULL);
+        test_sent("error-OutOfMemory", -ENOMEM, DMAHEAP_OUT_OF_MEMORY, NULL);
+        test_sent("error-OutOfResources", -EAGAIN, DMAHEAP_OUT_OF_RESOURCES, "processes");
+        test_sent("error-TimedOut", -ETIME, DMAHEAP_TIMED_OUT, NULL);
+        test_sent("error-" SERVICE("InvalidParameter"), -EINVAL, DMAHEAP_INVALID_PARAMETER, "size");
+        test_sent("error-" SERVICE("PermissionDenied"), -EPERM, DMAHEAP_PERMISSION_DENIED, NULL);
+        test_sent("error-" SERVICE("MethodNotFound"), -EOPNOTSUPP, DMAHEAP_NOT_SUPPORTED, NAME("Allocate"));
+        test_sent("error-" SERVICE("MethodNotImplemented"), -EOPNOTSUPP, DMAHEAP_NOT_SUPPORTED, NAME("Allocate"));
+        test_sent("error-" SERVICE("InterfaceNotFound"), -EOPNOTSUPP, DMAHEAP_NOT_SUPPORTED, "io.dmaheapd.Allocator");
         test_error("weird", -EREMOTEIO, DMAHEAP_OTHER, "com.example.Weird", NULL);
         test_error("lying", -ENOMEM, DMAHEAP_OUT_OF_MEMORY, NAME("OutOfMemory"), NULL);
 
@@ -70,7 +79,8 @@ static void test_quota(void) {
         DmaHeapError *error = NULL;
         const DmaHeapQuota *q;
 
-        CHECK(dmaheap_allocate(c, &(DmaHeapRequest) { .heap = "error-QuotaExceeded", .size = 1 }, &reply, &error) == -EDQUOT);
+        CHECK(dmaheap_allocate(c, &(DmaHeapRequest) { .heap = "error-QuotaExceeded", .size = 1 }, &reply, &error) ==
+              -EDQUOT);
         q = dmaheap_error_quota(error);
         CHECK(q && q->scope == DMAHEAP_SCOPE_CGROUP && q->resource == DMAHEAP_RESOURCE_BYTES);
         CHECK(strcmp(q->name, "/user.slice") == 0);
@@ -80,7 +90,8 @@ static void test_quota(void) {
         (void) dmaheap_error_free(error);
         (void) dmaheap_connection_free(c);
 
-        CHECK(dmaheap_error_reason(NULL) == DMAHEAP_OTHER && dmaheap_error_errno(NULL) == 0 && dmaheap_error_message(NULL));
+        CHECK(dmaheap_error_reason(NULL) == DMAHEAP_OTHER && dmaheap_error_errno(NULL) == 0 &&
+              dmaheap_error_message(NULL));
         CHECK(!dmaheap_error_free(NULL) && !dmaheap_reply_free(NULL) && !dmaheap_connection_free(NULL));
 }
 

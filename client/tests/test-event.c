@@ -17,6 +17,13 @@ typedef struct Seen {
         bool again; /* the next answer begins another call */
 } Seen;
 
+static void on_answer(DmaHeapConnection *c, int r, DmaHeapReply *reply, DmaHeapError *error, void *userdata);
+
+/* Begins to allocate a buffer from a heap of the fake daemon. */
+static void begin_allocate(DmaHeapConnection *c, const char *heap, Seen *seen) {
+        CHECK(dmaheap_allocate_async(c, &(DmaHeapRequest) { .heap = heap, .size = 1 }, on_answer, seen) == 0);
+}
+
 static void on_answer(DmaHeapConnection *c, int r, DmaHeapReply *reply, DmaHeapError *error, void *userdata) {
         Seen *seen = userdata;
         const DmaHeapInfo *const *heaps;
@@ -36,7 +43,7 @@ static void on_answer(DmaHeapConnection *c, int r, DmaHeapReply *reply, DmaHeapE
 
         if (seen->again) {
                 seen->again = false;
-                CHECK(dmaheap_allocate_async(c, &(DmaHeapRequest) { .heap = "z", .size = 1 }, on_answer, seen) == 0);
+                begin_allocate(c, "z", seen);
         }
 }
 
@@ -59,15 +66,16 @@ static void loop_until(DmaHeapConnection *c, const Seen *seen, size_t n) {
 static void test_async(void) {
         DmaHeapConnection *c = fake_connection();
         DmaHeapReply *reply = NULL;
+        DmaHeapRequest request = { .heap = "a", .size = 1, .count = 2 };
         uint64_t timeout = 0;
         Seen seen = { .again = true };
 
         CHECK(dmaheap_connection_process(c) == 0);
         CHECK(dmaheap_connection_get_timeout(c, &timeout) == 0 && timeout == DMAHEAP_INFINITY);
-        CHECK(dmaheap_allocate_async(c, &(DmaHeapRequest) { .heap = "a", .size = 1, .count = 2 }, on_answer, &seen) == 0);
-        CHECK(dmaheap_allocate_async(c, &(DmaHeapRequest) { .heap = "error-NoSuchHeap", .size = 1 }, on_answer, &seen) == 0);
-        CHECK(dmaheap_allocate_async(c, &(DmaHeapRequest) { .heap = "vanish", .size = 1 }, on_answer, &seen) == 0);
-        CHECK(dmaheap_allocate_async(c, &(DmaHeapRequest) { .heap = "b", .size = 1 }, on_answer, &seen) == 0);
+        CHECK(dmaheap_allocate_async(c, &request, on_answer, &seen) == 0);
+        begin_allocate(c, "error-NoSuchHeap", &seen);
+        begin_allocate(c, "vanish", &seen);
+        begin_allocate(c, "b", &seen);
         CHECK(dmaheap_get_usage_async(c, on_answer, &seen) == 0);
         CHECK(dmaheap_list_heaps(c, &reply, NULL) == -EBUSY);
         loop_until(c, &seen, 6);
@@ -81,7 +89,7 @@ static void test_async(void) {
         /* Blocking calls work again. Freeing the connection drops calls in flight. */
         CHECK(dmaheap_list_heaps(c, &reply, NULL) == 0);
         (void) dmaheap_reply_free(reply);
-        CHECK(dmaheap_allocate_async(c, &(DmaHeapRequest) { .heap = "hang", .size = 1 }, on_answer, &seen) == 0);
+        begin_allocate(c, "hang", &seen);
         CHECK(dmaheap_list_heaps_async(c, on_answer, &seen) == 0);
         (void) dmaheap_connection_free(c);
         CHECK(seen.n == 6);
@@ -92,9 +100,9 @@ static void test_async_timeout(void) {
         Seen seen = {};
 
         CHECK(dmaheap_connection_set_timeout(c, 100000) == 0);
-        CHECK(dmaheap_allocate_async(c, &(DmaHeapRequest) { .heap = "hang", .size = 1 }, on_answer, &seen) == 0);
+        begin_allocate(c, "hang", &seen);
         CHECK(dmaheap_connection_set_timeout(c, DMAHEAP_TIMEOUT_DEFAULT) == 0);
-        CHECK(dmaheap_allocate_async(c, &(DmaHeapRequest) { .heap = "b", .size = 1 }, on_answer, &seen) == 0);
+        begin_allocate(c, "b", &seen);
         loop_until(c, &seen, 2);
         CHECK(seen.results[0] == -ETIMEDOUT && seen.reasons[0] == DMAHEAP_NO_ANSWER);
         CHECK(seen.order[1] == 'b');

@@ -14,7 +14,9 @@ static void test_allocate(void) {
         struct stat st;
         int fd, first;
 
-        CHECK(dmaheap_allocate(c, &(DmaHeapRequest) { .heap = "system", .size = 5000, .count = 3, .label = "x" }, &reply,
+        CHECK(dmaheap_allocate(c,
+                               &(DmaHeapRequest) { .heap = "system", .size = 5000, .count = 3, .label = "x" },
+                               &reply,
                                NULL) == 0);
         CHECK(strcmp(dmaheap_reply_heap(reply), "system") == 0);
         CHECK(dmaheap_reply_n_buffers(reply) == 3);
@@ -45,9 +47,10 @@ static void test_read_only(void) {
         DmaHeapReply *reply = NULL;
 
         for (uint64_t flags = 0; flags <= DMAHEAP_READ_ONLY; flags++) {
+                DmaHeapRequest request = { .size = 1, .count = 2, .flags = flags };
                 int access = flags ? O_RDONLY : O_RDWR;
 
-                CHECK(dmaheap_allocate(c, &(DmaHeapRequest) { .size = 1, .count = 2, .flags = flags }, &reply, NULL) == 0);
+                CHECK(dmaheap_allocate(c, &request, &reply, NULL) == 0);
                 for (size_t i = 0; i < 2; i++)
                         CHECK((fcntl(dmaheap_reply_fd(reply, i), F_GETFL) & O_ACCMODE) == access);
                 reply = dmaheap_reply_free(reply);
@@ -94,8 +97,9 @@ static void test_requests(void) {
         (void) dmaheap_connection_free(c);
 
         CHECK(dmaheap_connection_new("", &c) == -EINVAL);
-        CHECK(dmaheap_connection_new("/0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567"
-                                     "89012345678901234567", &c) == -ENAMETOOLONG);
+        CHECK(dmaheap_connection_new("/012345678901234567890123456789012345678901234567890123456789"
+                                     "01234567890123456789012345678901234567890123456789",
+                                     &c) == -ENAMETOOLONG);
 }
 
 static void test_lists(void) {
@@ -113,14 +117,16 @@ static void test_lists(void) {
         CHECK(n == 4);
         CHECK(heaps[0]->state == DMAHEAP_STATE_READY && heaps[0]->accounting == DMAHEAP_ACCOUNTING_KERNEL);
         CHECK(heaps[0]->size == DMAHEAP_UNLIMITED && !heaps[0]->region && !heaps[0]->module && !heaps[0]->reason);
-        CHECK(strcmp(heaps[1]->roles[0], "contiguous") == 0 && strcmp(heaps[1]->roles[1], "x") == 0 && !heaps[1]->roles[2]);
+        CHECK(strcmp(heaps[1]->roles[0], "contiguous") == 0 && strcmp(heaps[1]->roles[1], "x") == 0 &&
+              !heaps[1]->roles[2]);
         CHECK(heaps[1]->size == 64 << 20 && strcmp(heaps[1]->region, "reserved") == 0);
         CHECK(heaps[2]->state == DMAHEAP_STATE_FAILED && strcmp(heaps[2]->reason, "No such device") == 0);
         CHECK(!heaps[2]->roles[0]);
         CHECK(heaps[3]->state == DMAHEAP_STATE_UNKNOWN && heaps[3]->accounting == DMAHEAP_ACCOUNTING_UNKNOWN);
         CHECK(!dmaheap_reply_clients(reply, &n) && n == 0);
         CHECK(dmaheap_reply_json(reply, 0, &json) == 0);
-        CHECK(strncmp(json, "{\"heaps\":[{\"name\":\"system\",", 27) == 0 && strchr(json, '\n') == json + strlen(json) - 1);
+        CHECK(strncmp(json, "{\"heaps\":[{\"name\":\"system\",", 27) == 0 &&
+              strchr(json, '\n') == json + strlen(json) - 1);
         CHECK(strstr(json, "\"extra\":[1]") && strstr(json, "\"size\":null"));
         free(json);
         (void) dmaheap_reply_free(reply);
@@ -136,12 +142,14 @@ static void test_lists(void) {
         CHECK(dmaheap_list_clients(c, &reply, NULL) == 0);
         clients = dmaheap_reply_clients(reply, &n);
         CHECK(n == 1 && !clients[0]->unit && strcmp(clients[0]->cgroup, "/a") == 0);
-        CHECK(clients[0]->uid == 1000 && clients[0]->user == 1001 && clients[0]->connections == 2 && clients[0]->n_heaps == 1);
+        CHECK(clients[0]->uid == 1000 && clients[0]->user == 1001 && clients[0]->connections == 2 &&
+              clients[0]->n_heaps == 1);
         (void) dmaheap_reply_free(reply);
 
         CHECK(dmaheap_list_buffers(c, NULL, (uid_t) -1, &reply, NULL) == 0);
         buffers = dmaheap_reply_live_buffers(reply, &n);
-        CHECK(n == 1 && buffers[0]->id == 7 && strcmp(buffers[0]->label, "x") == 0 && buffers[0]->allocated_usec == 123);
+        CHECK(n == 1 && buffers[0]->id == 7 && strcmp(buffers[0]->label, "x") == 0 &&
+              buffers[0]->allocated_usec == 123);
         (void) dmaheap_reply_free(reply);
         CHECK(dmaheap_list_buffers(c, "b.service", 0, &reply, NULL) == 0);
         (void) dmaheap_reply_live_buffers(reply, &n);

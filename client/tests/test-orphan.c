@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A test in C as test-orphan.py kills it: test-orphan FAKE-DAEMON starts the fake daemon, prints its pid and waits for a
- * signal. */
+/* A test in C as test-orphan.py kills it: test-orphan FAKE-DAEMON starts the fake daemon, prints its pid and waits for
+ * a signal. */
 
 #include <unistd.h>
 

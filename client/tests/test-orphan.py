@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """A test that is aborted leaves no fake daemon behind: test-orphan.py FAKE-DAEMON TEST-ORPHAN
 
-Kills a test in C (test-orphan.c) and one in Python (this file with 'inside') after they started the fake daemon, and waits
-for the fake daemon to exit."""
+Kills a test in C (test-orphan.c) and one in Python (this file with 'inside') after they started the fake daemon, and
+waits for the fake daemon to exit."""
 import contextlib
 import os
 import resource

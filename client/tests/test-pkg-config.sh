@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# test-pkg-config.sh BUILD-DIRECTORY README: the README's program can be built outside the tree (outside.sh), and fails with a
-# message if there is no daemon. tests/vm/test_client_readme.py tests it with one, in the machine.
+# test-pkg-config.sh BUILD-DIRECTORY README: the README's program can be built outside the tree (outside.sh), and fails
+# with a message if there is no daemon. tests/vm/test_client_readme.py tests it with one, in the machine.
 set -eu
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """The preload library against a fake daemon: test-preload.py PRELOAD-LIBRARY FAKE-DAEMON
 
-The tests run in this file started again with 'inside' and the library in LD_PRELOAD. They call Python's own open, ioctl,
-listdir and stat, which end in the C library, and a few functions through ctypes."""
+The tests run in this file started again with 'inside' and the library in LD_PRELOAD. They call Python's own open,
+ioctl, listdir and stat, which end in the C library, and a few functions through ctypes."""
 import ctypes
 import errno
 import fcntl
@@ -45,7 +45,7 @@ def check_buffer(fd):
 
 
 def opening():
-    """Heaps can be opened by absolute paths, and relative to their directory; the errors are those of real device nodes."""
+    """Heaps open by absolute paths and relative to their directory, with the errors of real device nodes."""
     fd = os.open(HEAP + "system", os.O_RDWR | os.O_CLOEXEC)
     check_buffer(allocate(fd))
     os.close(fd)
@@ -87,9 +87,10 @@ def allocating():
 
 
 def read_only():
-    """The access mode of fd_flags becomes the request's access: O_RDONLY gives a buffer that cannot be mapped writable."""
+    """O_RDONLY in fd_flags asks the daemon for readOnly: the buffer cannot be mapped writable."""
     fd = os.open(HEAP + "system", os.O_RDWR)
-    for flags, writable in ((os.O_RDONLY, False), (os.O_RDONLY | os.O_CLOEXEC, False), (os.O_RDWR, True), (os.O_WRONLY, True)):
+    for flags, writable in ((os.O_RDONLY, False), (os.O_RDONLY | os.O_CLOEXEC, False),
+                            (os.O_RDWR, True), (os.O_WRONLY, True)):
         buffer = allocate(fd, fd_flags=flags)
         assert (fcntl.fcntl(buffer, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY) != writable, oct(flags)
         mmap.mmap(buffer, 8192, prot=mmap.PROT_READ).close()
@@ -103,8 +104,9 @@ def read_only():
 
 def errors():
     """Every error of the interface becomes an errno that the kernel's ioctl can give."""
-    for heap, number in (("QuotaExceeded", errno.ENOMEM), ("OutOfMemory", errno.ENOMEM), ("OutOfResources", errno.ENOMEM),
-                         ("TimedOut", errno.ENOMEM), ("NoSuchHeap", errno.ENODEV), ("HeapUnavailable", errno.ENODEV),
+    for heap, number in (("QuotaExceeded", errno.ENOMEM), ("OutOfMemory", errno.ENOMEM),
+                         ("OutOfResources", errno.ENOMEM), ("TimedOut", errno.ENOMEM),
+                         ("NoSuchHeap", errno.ENODEV), ("HeapUnavailable", errno.ENODEV),
                          ("org.varlink.service.PermissionDenied", errno.EACCES),
                          ("org.varlink.service.InvalidParameter", errno.ENOMEM)):
         # The fake daemon does not list these heaps, so open() would fail: make the node that it would give.

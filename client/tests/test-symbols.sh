@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# test-symbols.sh LIBRARY HEADER SYM: the library exports the functions that the header declares and that the version script
-# lists, and no others; the header does not mention libsystemd.
+# test-symbols.sh LIBRARY HEADER SYM: the library exports the functions that the header declares and that the version
+# script lists, and no others; the header does not mention libsystemd.
 set -eu
 export LC_ALL=C
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Many threads with a connection each, and with one for all: test-threads FAKE-DAEMON. Also built with ThreadSanitizer. */
+/* Many threads with a connection each, and with one for all: test-threads FAKE-DAEMON. Also built with
+ * ThreadSanitizer. */
 
 #include <pthread.h>
 
@@ -30,7 +31,10 @@ static void call(DmaHeapConnection *c, unsigned i) {
                 if (r < 0)
                         failed("list", r);
         } else {
-                r = dmaheap_allocate(c, &(DmaHeapRequest) { .role = "system", .size = 4096, .count = 1 + i % 5 }, &reply, &error);
+                r = dmaheap_allocate(c,
+                                     &(DmaHeapRequest) { .role = "system", .size = 4096, .count = 1 + i % 5 },
+                                     &reply,
+                                     &error);
                 if (r < 0 || dmaheap_reply_n_buffers(reply) != 1 + i % 5)
                         failed("allocate", r);
         }
@@ -56,7 +60,8 @@ static void *thread_main(void *shared) {
         return NULL;
 }
 
-/* Without an answer, all threads time out at once and not one after the other: waiting for the lock counts towards the timeout. */
+/* Without an answer, all threads time out at once and not one after the other: waiting for the lock counts towards the
+ * timeout. */
 static void *hang_main(void *shared) {
         DmaHeapReply *reply = NULL;
         uint64_t before = now();
