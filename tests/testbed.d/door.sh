@@ -28,15 +28,16 @@ door_host() {
 door_make() {
         door_host
         project_overlay "$2" "$1"
-        printf '%s\n' "source=$SOURCE" "kernel=$KERNEL" "run_tree=$RUN_TREE" "build=$BUILD" "overlay=$REPLY"
+        printf '%s\n' "source=$SOURCE" "key=$(project_key "$SOURCE")" "kernel=$KERNEL" "run_tree=$RUN_TREE" "build=$BUILD" "overlay=$REPLY"
         qemu_tree
         printf '%s\n' "qemu=$REPLY/tree"
 }
 
-# door_image RUN-DIR KERNEL RUN-TREE OVERLAY ADD… -- UNIT… -- [SCRIPT FILE…]: makes RUN-DIR/initrd, the machine's file system.
+# door_image RUN-DIR SOURCE KERNEL RUN-TREE OVERLAY ADD… -- UNIT… -- [SCRIPT FILE…]: makes RUN-DIR/initrd, the machine's file system.
 door_image() {
-        RUN_DIR=$1 KERNEL=$2 RUN_TREE=$3 OVERLAY=$4
-        shift 4
+        # shellcheck disable=SC2034 # for image.sh
+        RUN_DIR=$1 SOURCE=$2 KERNEL=$3 RUN_TREE=$4 OVERLAY=$5
+        shift 5
         RUN_ADD=() RUN_ENABLE=()
         umask 022
         while [[ $1 != -- ]]; do

@@ -53,13 +53,13 @@ image_run_files() {
         fi
 }
 
-# image_test_modules DIR: puts the suites and what they share (tests/vm/lib) where Python finds them as modules, under DIR.
+# image_test_modules DIR: puts of SOURCE the suites and what they share (tests/vm/lib) where Python finds them as modules, under DIR.
 # The script's own folder comes first, so its FILEs may have any name.
 image_test_modules() {
         local tests=$1/usr/lib/testbed/tests
         mkdir -p "$tests/lib" "$1/usr/lib/python3/dist-packages"
-        cp "$PROJECT_DIR"/tests/vm/test_*.py "$tests"
-        cp "$PROJECT_DIR"/tests/vm/lib/*.py "$tests/lib"
+        cp "$SOURCE"/tests/vm/test_*.py "$tests"
+        cp "$SOURCE"/tests/vm/lib/*.py "$tests/lib"
         printf '%s\n' /usr/lib/testbed/tests /usr/lib/testbed/tests/lib >"$1/usr/lib/python3/dist-packages/testbed.pth"
 }
 

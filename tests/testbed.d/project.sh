@@ -15,16 +15,22 @@ meson_options() {
         esac
 }
 
-# project_files: prints the files the project is built from, each ended by NUL. What only the testbed reads (itself, the
-# scripts that run in the machine, and the mutants) is not among them.
+# project_files: prints the project's files, each ended by NUL.
 project_files() {
         local list=(git -c 'safe.directory=*' ls-files -z -co --exclude-standard)
         cd "$PROJECT_DIR" || return
         "${list[@]}" >/dev/null 2>&1 || list=(find . -name .git -prune -o -type f -printf '%P\0')
-        "${list[@]}" | { grep -zvE '^(\.ci/|tests/(testbed|testbed\.d/|mutants/|(vm|bench)/.*\.(py|sh)$))' || true; } |
-                LC_ALL=C sort -zu | while IFS= read -r -d '' file; do
+        "${list[@]}" | LC_ALL=C sort -zu | while IFS= read -r -d '' file; do
                 [[ ! -f $file ]] || printf '%s\0' "$file"
         done
+}
+
+# project_key SOURCE: names what SOURCE is built from. What only the testbed reads (itself, the scripts that run in machines,
+# and the mutants) is not part of it, so a change of these builds nothing again.
+project_key() {
+        (cd "$1" && find . -type f -printf '%P\0' |
+                grep -zvE '^(\.ci/|tests/(testbed|testbed\.d/|mutants/|(vm|bench)/.*\.(py|sh)$))' |
+                LC_ALL=C sort -z | xargs -0r sha256sum --) | sha256sum | cut -c 1-24
 }
 
 # hash_folder FOLDER [PART…]: names what is in FOLDER, or in those of the PARTs that are there.
@@ -41,6 +47,7 @@ project_source() {
         local copy=$CACHE/tmp/source.$BASHPID try
         if [[ -d ${TESTBED_SOURCE-} ]]; then
                 REPLY=$TESTBED_SOURCE
+                touch "$REPLY"
                 return
         fi
         for try in 1 2 3; do
@@ -63,7 +70,7 @@ project_build() {
         options=$(meson_options "$kind") || die "there is no build '$kind' (there are: release, sanitize, hooks)"
         build_tree
         tree=$REPLY
-        cache_make build "$kind-$(hash_text 2 "$source" "$tree" "$options")" "the project ($kind)" \
+        cache_make build "$kind-$(hash_text 3 "$(project_key "$source")" "$tree" "$options")" "the project ($kind)" \
                 project_build_make "$tree" "$source" "$options"
 }
 
@@ -87,7 +94,7 @@ project_fuzzers() {
         local source=$1 tree
         build_tree
         tree=$REPLY
-        cache_make build "fuzz-$(hash_text 1 "$source" "$tree")" "the fuzzers" project_fuzzers_make "$tree" "$source"
+        cache_make build "fuzz-$(hash_text 2 "$(project_key "$source")" "$tree")" "the fuzzers" project_fuzzers_make "$tree" "$source"
 }
 
 project_fuzzers_make() {

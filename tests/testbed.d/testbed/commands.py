@@ -80,13 +80,15 @@ def test(arguments):
     Progress.shown = True
     on_host = [name for name in arguments if name in host_suites.SUITES] if arguments else list(host_suites.SUITES)
     in_machines = [name for name in arguments if name not in host_suites.SUITES]
-    chosen = suites.choose(suites.tests(), in_machines) if in_machines or not arguments else []
-    waiting = [job for suite in chosen for job in suite.jobs()]
+    if in_machines or not arguments:
+        in_machines = suites.choose(suites.tests(), in_machines)
     made = door.make("stock", "release")
+    door.use_source(made.source)
+    found = suites.tests(made.source)
+    waiting = [job for name in in_machines for job in found[name].jobs()]
     told = report.Report()
     with work_folder() as folder:
         jobs.make_ready(waiting)
-        door.use_source(made.source)
         for name in on_host:
             for result in host_suites.SUITES[name](made.source, folder):
                 told.add(result)
@@ -99,21 +101,20 @@ def test(arguments):
 def bench(arguments):
     """The benchmarks of these names, or all, one after the other, since they measure."""
     Progress.shown = True
-    chosen = suites.choose(suites.benchmarks(), arguments)
-    if not chosen:
-        raise Failure("there are no benchmarks")
-    waiting = [job for suite in chosen if suite.host_kernels() is None for job in suite.jobs()]
+    names = suites.choose(suites.benchmarks(), arguments)
     made = door.make("stock", "release")
+    door.use_source(made.source)
+    found = suites.benchmarks(made.source)
+    on_host = [found[name] for name in names if found[name].host_kernels() is not None]
+    waiting = [job for name in names if found[name] not in on_host for job in found[name].jobs()]
     failed = 0
     with work_folder() as folder:
         jobs.make_ready(waiting)
-        door.use_source(made.source)
         with contextlib.closing(jobs.run(waiting, folder, 1)) as runs:
             for one in runs:
                 failed += tell_figures(one.job.label, one.status, one.stdout, one.stderr)
-        for suite in chosen:
-            if suite.host_kernels() is not None:
-                failed += bench_on_host(suite, folder)
+        for suite in on_host:
+            failed += bench_on_host(suite, folder)
     return 1 if failed else 0
 
 

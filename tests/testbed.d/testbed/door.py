@@ -40,7 +40,8 @@ def run_in_build_tree(source, folder, *program, output):
 class Made:
     """What a machine needs before its own files are known, as paths in the cache."""
 
-    source: Path    # the copy of the project that everything is built from
+    source: Path    # the copy of the project that this run uses
+    key: str        # names what of it things are built from
     kernel: Path
     run_tree: Path
     build: Path
@@ -51,7 +52,8 @@ class Made:
 def make(kernel, build):
     """Makes what is missing for machines with that kernel and build. Whoever calls this needs no other preparation."""
     lines = call("make", kernel, build).splitlines()
-    return Made(**{name: Path(path) for name, _, path in (line.partition("=") for line in lines)})
+    said = {name: Path(value) for name, _, value in (line.partition("=") for line in lines)}
+    return Made(**said | {"key": said["key"].name})
 
 
 def use_source(source):

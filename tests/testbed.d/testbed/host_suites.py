@@ -7,6 +7,7 @@ Each is a function that takes the project's source and a folder to work in, and 
 import contextlib
 import fcntl
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -40,10 +41,18 @@ def in_build_tree(source, folder, *program, output):
         return door.run_in_build_tree(source, folder, *program, output=file)
 
 
-def shell_check(_, folder):
+def program(label, folder, *command):
+    """The result of a suite that is a program, and prints what a suite in a machine prints."""
+    watch, output = Stopwatch(), folder / label
+    with open(output, "wb") as file:
+        status = run(*map(str, command), stdout=file, stderr=subprocess.STDOUT)
+    return report.suite_result(label, status, watch.seconds(), output)
+
+
+def shell_check(source, folder):
     """shellcheck of our own scripts, as one test."""
     watch, output = Stopwatch(), folder / "shellcheck"
-    status = in_build_tree(door.PROJECT_FOLDER, folder, "sh", "-c", f"cd /src && shellcheck -x {SHELL_SCRIPTS}", output=output)
+    status = in_build_tree(source, folder, "sh", "-c", f"cd /src && shellcheck -x {SHELL_SCRIPTS}", output=output)
     yield report.check_result("shellcheck", status, watch.seconds(), output)
 
 
@@ -81,25 +90,25 @@ def fuzz(source, folder):
 
 def module_build(source, folder):
     """The modules, built for each kernel that they are meant for (module-build.sh)."""
-    watch, output, work = Stopwatch(), folder / "module-build", folder / "module-work"
+    work = folder / "module-work"
     work.mkdir()
-    with open(output, "wb") as file:
-        status = run(*door.command("module_build", source, work), stdout=file, stderr=subprocess.STDOUT)
-    yield report.suite_result("module-build", status, watch.seconds(), output)
+    yield program("module-build", folder, *door.command("module_build", source, work))
+
+
+def testbed(_, folder):
+    """The testbed's own parts in Python (test_testbed.py)."""
+    yield program("testbed", folder, sys.executable, "-B", door.TESTBED_FOLDER / "test_testbed.py")
 
 
 def contract(_, folder):
     """What is promised of 'exec' (contract.sh)."""
-    watch, output = Stopwatch(), folder / "contract"
-    with open(output, "wb") as file:
-        status = run(str(door.TESTBED_FOLDER / "contract.sh"), str(door.PROJECT_FOLDER / "tests/testbed"),
-                     stdout=file, stderr=subprocess.STDOUT)
-    yield report.suite_result("contract", status, watch.seconds(), output)
+    yield program("contract", folder, door.TESTBED_FOLDER / "contract.sh", door.PROJECT_FOLDER / "tests/testbed")
 
 
 SUITES = {
     "shellcheck": shell_check,
     "format": clang_format,
+    "testbed": testbed,
     "unit": unit,
     "fuzz": fuzz,
     "module-build": module_build,

@@ -89,7 +89,7 @@ class Machine:
         runs.mkdir(exist_ok=True)
         self.folder = Path(tempfile.mkdtemp(prefix=datetime.datetime.now().strftime("%Y%m%d-%H%M%S-"), dir=runs))
         try:
-            door.call("image", self.folder, self.made.kernel, self.made.run_tree, self.made.overlay,
+            door.call("image", self.folder, self.made.source, self.made.kernel, self.made.run_tree, self.made.overlay,
                       *self.options.add, "--", *self.options.enable, "--", *self.files)
         except BaseException:
             self.__exit__()
@@ -140,7 +140,7 @@ class Machine:
                 if down.began or n == N_TRIES or b"Tainted:" in self.console():
                     raise self.failure(down) from None
                 tell_progress(f"the machine did not come up, trying again: {down}")
-                shutil.copy(self.folder / "console.log", self.folder / f"console.{n}.log")
+                (self.folder / f"console.{n}.log").write_bytes(self.console())
                 self.finish()
             except Failure as failure:
                 raise self.failure(failure) from None

@@ -108,11 +108,11 @@ def tell_sum(chosen, outcomes):
 def run_one(mutant):
     """Runs the mutant's suites until one sees its fault; prints one line. Returns SEEN, NOT_SEEN or ERROR."""
     Progress.shown = False
-    source = door.make("stock", "release").source
+    untouched = door.make("stock", "release")
     made, errors = [], []
     with commands.work_folder() as folder:
         try:
-            door.use_source(plant(mutant, source, folder))
+            door.use_source(plant(mutant, untouched.source, folder))
             for name in mutant.suites:
                 look = look_in_unit if name == "unit" else look_in_machines
                 test, error = look(name, folder, made)
@@ -123,7 +123,7 @@ def run_one(mutant):
         except Failure as failure:
             errors.append(str(failure) or "the project with the fault cannot be built")
         finally:
-            forget(made)
+            forget([one for one in made if one.key != untouched.key])
     if errors:
         print(f"{mutant.name}: ERROR: {'; '.join(errors)}")
         return ERROR
@@ -149,7 +149,7 @@ def make(kernel, build, made):
 
 
 def forget(made):
-    """Removes from the cache what nobody will want again: builds are known by the path of their source, which goes, too."""
+    """Removes from the cache what nobody will want again: builds with a fault."""
     for one in made:
         for path in (one.build, one.overlay):
             shutil.rmtree(path, ignore_errors=True)
@@ -168,7 +168,7 @@ def look_in_unit(_, folder, made):
 def look_in_machines(name, folder, made):
     """The first test of a suite that fails, or None; and what went wrong, if no test can be blamed for it, or None."""
     error = None
-    for job in suites.tests()[name].jobs():
+    for job in suites.tests(folder / "source")[name].jobs():
         make(job.kernel, job.build, made)
         with contextlib.closing(jobs.run([job], folder, 1)) as runs:
             (one,) = runs

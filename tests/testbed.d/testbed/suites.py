@@ -78,26 +78,26 @@ class Suite:
                 for kernel in kernels for build in builds for _ in range(times)]
 
 
-def tests():
+def tests(project=door.PROJECT_FOLDER):
     """The suites of tests/vm by name: test_foo_bar.py is 'foo-bar'."""
-    return suites_in("tests/vm", "test_")
+    return suites_in(project / "tests/vm", "test_")
 
 
-def benchmarks():
-    return suites_in("tests/bench", "")
+def benchmarks(project=door.PROJECT_FOLDER):
+    return suites_in(project / "tests/bench", "")
 
 
 def suites_in(folder, prefix):
-    paths = sorted((door.PROJECT_FOLDER / folder).glob(prefix + "*"))
+    paths = sorted(folder.glob(prefix + "*"))
     found = [Suite(path.stem.removeprefix(prefix).replace("_", "-"), path) for path in paths if path.suffix in (".py", ".sh")]
     return {suite.name: suite for suite in found}
 
 
 def choose(suites, names):
-    """The suites of these names; without names, all that are not long."""
+    """The names of suites that are meant by these; by none, all that are not long. Raises Failure for one that there is not."""
     if not names:
-        return [suite for suite in suites.values() if not suite.is_long()]
+        return [suite.name for suite in suites.values() if not suite.is_long()]
     for name in names:
         if name not in suites:
             raise Failure(f"there is no suite '{name}'")
-    return [suites[name] for name in names]
+    return names
