@@ -5,7 +5,8 @@
 Speaks io.dmaheapd.Allocator on SOCKET and prints 'ready' when it listens. It exits when its standard input ends, so
 that it never outlives the test that started it.
 
-Buffers are memfds, opened for reading only if the access is readOnly. The heap's name in Allocate selects the answer:
+Buffers are memfds that begin with their id, 8 bytes in native order. They are named after the label, 'buffer' without
+one, and opened for reading only if the access is readOnly. The heap's name in Allocate selects the answer:
 
 error-NAME  the error NAME, of the interface if NAME has no dot
 weird       an error that no interface defines
@@ -15,6 +16,7 @@ slow        the buffers, after 200 ms
 junk        bytes that are not JSON
 short       one file descriptor fewer than buffers
 twice       two buffers that share a file descriptor
+reversed    the buffers, with their file descriptors in the opposite order
 lying       an error with file descriptors
 others      the buffers
 """
@@ -66,6 +68,9 @@ FIXED = {
     }]},
 }
 
+# A buffer whose cgroup's name would change the colour of a terminal.
+ESCAPE = {"buffers": [{**FIXED["ListBuffers"]["buffers"][0], "unit": None, "cgroup": "/\x1b[31mred"}]}
+
 
 def heaps(system_used):
     """The parameters of ListHeaps: a heap in each state, and one with words and fields that no client knows."""
@@ -88,10 +93,11 @@ def send(connection, message, fds=()):
         connection.sendall(data)
 
 
-def create_buffer(size, read_only):
+def create_buffer(buffer_id, size, label, read_only):
     """Returns the fd of a new memfd; opened for reading only if read_only."""
-    fd = os.memfd_create("buffer")
+    fd = os.memfd_create(label or "buffer")
     os.ftruncate(fd, size)
+    os.pwrite(fd, buffer_id.to_bytes(8, sys.byteorder), 0)
     if not read_only:
         return fd
     read_only_fd = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
@@ -123,11 +129,15 @@ def allocate(connection, p):
         send(connection, {"error": full, "parameters": ERRORS[name]})
         return True
 
-    fds = [create_buffer(size, p.get("access") == "readOnly") for _ in range(count)]
     buffers = [{"fileDescriptor": i, "id": next(ids), "size": size} for i in range(count)]
+    fds = [create_buffer(b["id"], size, p.get("label"), p.get("access") == "readOnly") for b in buffers]
     reply = {"parameters": {"heap": heap, "buffers": buffers}}
     if heap == "twice":
         buffers.append(dict(buffers[0]))
+    if heap == "reversed":
+        fds.reverse()
+        for b in buffers:
+            b["fileDescriptor"] = count - 1 - b["fileDescriptor"]
     if heap == "lying":
         reply = {"error": INTERFACE + "OutOfMemory", "parameters": {"heap": heap}}
     send(connection, reply, fds[1:] if heap == "short" else fds)
@@ -149,6 +159,8 @@ def answer(connection, call):
         return False
     if method == "ListHeaps":
         send(connection, {"parameters": heaps(0)})
+    elif method == "ListBuffers" and p.get("unit") == "escape.service":
+        send(connection, {"parameters": ESCAPE})
     elif method == "ListBuffers" and p.get("unit") not in (None, "a.service"):
         send(connection, {"parameters": {"buffers": []}})
     elif method in FIXED:

@@ -95,6 +95,35 @@ def test_read_only():
         assert said == f"[{mode}, {mode}]\n", (options, said)
 
 
+def test_fds():
+    """The command's fds from 3 on are the buffers in the order of the reply, and it has no other fds."""
+    script = ("import os, sys; ids = [int.from_bytes(os.pread(fd, 8, 0), sys.byteorder) for fd in (3, 4, 5)];"
+              "print(ids, sorted(map(int, os.listdir('/proc/self/fd')))[:-1])")
+    for heap in ("system", "reversed"):
+        reply, said = run("allocate", "--json=short", "--heap=" + heap, "--count=3", "1M", "--", sys.executable, "-c",
+                          script).stdout.splitlines()
+        assert said == f"{[b['id'] for b in json.loads(reply)['buffers']]} [0, 1, 2, 3, 4, 5]", (heap, said)
+
+
+def test_command_status():
+    """The exit status is the command's, or that of a shell whose command cannot be run."""
+    for command, status in ((["sh", "-c", "exit 7"], 7), (["/nonexistent"], 127), (["/dev/null"], 126)):
+        run("allocate", "4K", "--", *command, status=status)
+
+
+def test_unwritable_output():
+    """Output that cannot be written is an error."""
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([program, "list"], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1 and b"cannot write" in done.stderr, done
+
+
+def test_escape_sequences():
+    """Control characters of names, which other users choose, do not reach the terminal."""
+    said = run("buffers", "--unit=escape.service").stdout
+    assert "/?[31mred" in said and "\x1b" not in said, said
+
+
 def test_sizes():
     """SIZE takes units of 1024; other text is a wrong command line."""
     for text, size in (("1", 4096), ("4096", 4096), ("4097", 8192), ("5K", 8192), ("1M", 1 << 20), ("3MiB", 3 << 20)):
@@ -179,6 +208,10 @@ with fake_daemon(fake) as (fake_process, fake_address):
     test_json()
     test_tables()
     test_read_only()
+    test_fds()
+    test_command_status()
+    test_unwritable_output()
+    test_escape_sequences()
     test_sizes()
     test_monitor()
     test_top()

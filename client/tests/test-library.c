@@ -41,6 +41,40 @@ static void test_allocate(void) {
         CHECK(close(fd) == 0);
 }
 
+/* A buffer's fd is the one whose index the reply gives, in whatever order the fds come. */
+static void test_fd_order(void) {
+        static const char *const heaps[] = { "system", "reversed" };
+        DmaHeapConnection *c = fake_connection();
+        DmaHeapReply *reply = NULL;
+
+        for (size_t h = 0; h < 2; h++) {
+                DmaHeapRequest request = { .heap = heaps[h], .size = 1, .count = 3 };
+
+                CHECK(dmaheap_allocate(c, &request, &reply, NULL) == 0);
+                for (size_t i = 0; i < 3; i++) {
+                        uint64_t id = 0;
+
+                        CHECK(pread(dmaheap_reply_fd(reply, i), &id, sizeof(id), 0) == sizeof(id));
+                        CHECK(id == dmaheap_reply_buffer(reply, i)->id);
+                }
+                reply = dmaheap_reply_free(reply);
+        }
+        (void) dmaheap_connection_free(c);
+}
+
+static void test_label(void) {
+        DmaHeapConnection *c = fake_connection();
+        char path[64], target[64] = "";
+        DmaHeapReply *reply = NULL;
+
+        CHECK(dmaheap_allocate(c, &(DmaHeapRequest) { .size = 1, .label = "a label" }, &reply, NULL) == 0);
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", dmaheap_reply_fd(reply, 0));
+        CHECK(readlink(path, target, sizeof(target) - 1) > 0);
+        CHECK(strncmp(target, "/memfd:a label ", strlen("/memfd:a label ")) == 0);
+        (void) dmaheap_reply_free(reply);
+        (void) dmaheap_connection_free(c);
+}
+
 /* DMAHEAP_READ_ONLY reaches the daemon as readOnly, and nothing else does. */
 static void test_read_only(void) {
         DmaHeapConnection *c = fake_connection();
@@ -102,11 +136,8 @@ static void test_requests(void) {
                                      &c) == -ENAMETOOLONG);
 }
 
-static void test_lists(void) {
+static void test_list_heaps(void) {
         DmaHeapConnection *c = fake_connection();
-        const DmaHeapLiveBuffer *const *buffers;
-        const DmaHeapClient *const *clients;
-        const DmaHeapUsageReport *usage;
         const DmaHeapInfo *const *heaps;
         DmaHeapReply *reply = NULL;
         char *json = NULL;
@@ -117,19 +148,26 @@ static void test_lists(void) {
         CHECK(n == 4);
         CHECK(heaps[0]->state == DMAHEAP_STATE_READY && heaps[0]->accounting == DMAHEAP_ACCOUNTING_KERNEL);
         CHECK(heaps[0]->size == DMAHEAP_UNLIMITED && !heaps[0]->region && !heaps[0]->module && !heaps[0]->reason);
-        CHECK(strcmp(heaps[1]->roles[0], "contiguous") == 0 && strcmp(heaps[1]->roles[1], "x") == 0 &&
-              !heaps[1]->roles[2]);
+        CHECK(strcmp(heaps[1]->roles[0], "contiguous") == 0 && strcmp(heaps[1]->roles[1], "x") == 0);
+        CHECK(!heaps[1]->roles[2]);
         CHECK(heaps[1]->size == 64 << 20 && strcmp(heaps[1]->region, "reserved") == 0);
         CHECK(heaps[2]->state == DMAHEAP_STATE_FAILED && strcmp(heaps[2]->reason, "No such device") == 0);
         CHECK(!heaps[2]->roles[0]);
         CHECK(heaps[3]->state == DMAHEAP_STATE_UNKNOWN && heaps[3]->accounting == DMAHEAP_ACCOUNTING_UNKNOWN);
         CHECK(!dmaheap_reply_clients(reply, &n) && n == 0);
         CHECK(dmaheap_reply_json(reply, 0, &json) == 0);
-        CHECK(strncmp(json, "{\"heaps\":[{\"name\":\"system\",", 27) == 0 &&
-              strchr(json, '\n') == json + strlen(json) - 1);
+        CHECK(strncmp(json, "{\"heaps\":[{\"name\":\"system\",", 27) == 0);
+        CHECK(strchr(json, '\n') == json + strlen(json) - 1);
         CHECK(strstr(json, "\"extra\":[1]") && strstr(json, "\"size\":null"));
         free(json);
         (void) dmaheap_reply_free(reply);
+        (void) dmaheap_connection_free(c);
+}
+
+static void test_usage(void) {
+        DmaHeapConnection *c = fake_connection();
+        const DmaHeapUsageReport *usage;
+        DmaHeapReply *reply = NULL;
 
         CHECK(dmaheap_get_usage(c, &reply, NULL) == 0);
         usage = dmaheap_reply_usage(reply);
@@ -138,39 +176,58 @@ static void test_lists(void) {
         CHECK(usage->user->bytes_max == DMAHEAP_UNLIMITED && usage->cgroup_headroom == 5 << 20);
         CHECK(usage->n_heaps == 1 && usage->heaps[0]->bytes_max == DMAHEAP_UNLIMITED);
         (void) dmaheap_reply_free(reply);
+        (void) dmaheap_connection_free(c);
+}
+
+static void test_list_clients_and_buffers(void) {
+        DmaHeapConnection *c = fake_connection();
+        const DmaHeapLiveBuffer *const *buffers;
+        const DmaHeapClient *const *clients;
+        DmaHeapReply *reply = NULL;
+        size_t n;
 
         CHECK(dmaheap_list_clients(c, &reply, NULL) == 0);
         clients = dmaheap_reply_clients(reply, &n);
         CHECK(n == 1 && !clients[0]->unit && strcmp(clients[0]->cgroup, "/a") == 0);
-        CHECK(clients[0]->uid == 1000 && clients[0]->user == 1001 && clients[0]->connections == 2 &&
-              clients[0]->n_heaps == 1);
+        CHECK(clients[0]->uid == 1000 && clients[0]->user == 1001 && clients[0]->connections == 2);
+        CHECK(clients[0]->n_heaps == 1);
         (void) dmaheap_reply_free(reply);
 
         CHECK(dmaheap_list_buffers(c, NULL, (uid_t) -1, &reply, NULL) == 0);
         buffers = dmaheap_reply_live_buffers(reply, &n);
-        CHECK(n == 1 && buffers[0]->id == 7 && strcmp(buffers[0]->label, "x") == 0 &&
-              buffers[0]->allocated_usec == 123);
+        CHECK(n == 1 && buffers[0]->id == 7 && strcmp(buffers[0]->label, "x") == 0);
+        CHECK(buffers[0]->allocated_usec == 123);
         (void) dmaheap_reply_free(reply);
         CHECK(dmaheap_list_buffers(c, "b.service", 0, &reply, NULL) == 0);
         (void) dmaheap_reply_live_buffers(reply, &n);
         CHECK(n == 0);
         (void) dmaheap_reply_free(reply);
+        (void) dmaheap_connection_free(c);
+}
+
+static void test_daemon_info(void) {
+        DmaHeapConnection *c = fake_connection();
+        DmaHeapReply *reply = NULL;
 
         CHECK(dmaheap_get_daemon_info(c, &reply, NULL) == 0);
         CHECK(strcmp(dmaheap_reply_daemon_info(reply)->product, "fake (buffers counted by hand)") == 0);
         CHECK(strcmp(dmaheap_reply_daemon_info(reply)->version, "7") == 0 && !dmaheap_reply_usage(reply));
         (void) dmaheap_reply_free(reply);
-
         (void) dmaheap_connection_free(c);
 }
 
 int main(int argc, char *argv[]) {
         static void (*const tests[])(void) = {
                 test_allocate,
+                test_fd_order,
+                test_label,
                 test_read_only,
                 test_maximum,
                 test_requests,
-                test_lists,
+                test_list_heaps,
+                test_usage,
+                test_list_clients_and_buffers,
+                test_daemon_info,
                 NULL,
         };
 
