@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* What the configuration files mean: their values, sections and keys, which files are read, and every report. */
+/* What the configuration files mean: their sections and keys, which files are read, and every report. */
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "config-load.h"
-#include "config-value.h"
 #include "unit.h"
 
 #define MAIN "etc/dmaheapd/dmaheapd.conf"
@@ -67,67 +66,6 @@ static const Role *find_role(const Config *config, const char *name) {
 static void assert_amount(PolicyAmount amount, PolicyAmountKind kind, uint64_t value) {
         assert_int_equal(amount.kind, kind);
         assert_int_equal(amount.value, value);
-}
-
-static void test_values(void **state) {
-        PolicyAmount a = {};
-        uint64_t usec;
-        bool b;
-        (void) state;
-
-        static const struct {
-                const char *text;
-                PolicyAmountKind kind;
-                uint64_t value;
-        } amounts[] = {
-                { "0", POLICY_AMOUNT_NUMBER, 0 },
-                { "4096", POLICY_AMOUNT_NUMBER, 4096 },
-                { "16K", POLICY_AMOUNT_NUMBER, 16384 },
-                { "1G", POLICY_AMOUNT_NUMBER, 1 << 30 },
-                { "8388607T", POLICY_AMOUNT_NUMBER, UINT64_C(8388607) << 40 },
-                { "9223372036854775807", POLICY_AMOUNT_NUMBER, INT64_MAX },
-                { "infinity", POLICY_AMOUNT_NUMBER, LIMIT_INFINITY },
-                { "0%", POLICY_AMOUNT_PERCENT, 0 },
-                { "100%", POLICY_AMOUNT_PERCENT, 10000 },
-                { "12.5%", POLICY_AMOUNT_PERCENT, 1250 },
-                { "0.05%", POLICY_AMOUNT_PERCENT, 5 },
-        };
-        for (size_t i = 0; i < ELEMENTSOF(amounts); i++) {
-                assert_int_equal(config_parse_amount(amounts[i].text, &a), 0);
-                assert_amount(a, amounts[i].kind, amounts[i].value);
-        }
-
-        static const char *const no_amounts[] = {
-                "", " 1", "1 ", "-1", "+1", "0x10", "1k", "1KB", "1KK", "1.5G", "1.5", "1.%", "1.555%", "100.01%",
-                "101%", "1000000000000000000%", "9223372036854775808", "8388608T", "18446744073709551616",
-                "99999999999999999999999", "inf", "%", "K",
-        };
-        for (size_t i = 0; i < ELEMENTSOF(no_amounts); i++)
-                assert_int_equal(config_parse_amount(no_amounts[i], &a), -EINVAL);
-
-        assert_int_equal(config_parse_usec("30", &usec), 0);
-        assert_int_equal(usec, 30000000);
-        assert_int_equal(config_parse_usec("1min 30s", &usec), 0);
-        assert_int_equal(usec, 90000000);
-        assert_int_equal(config_parse_usec("1h2m3sec4ms5us", &usec), 0);
-        assert_int_equal(usec, UINT64_C(3723004005));
-        assert_int_equal(config_parse_usec("infinity", &usec), 0);
-        assert_int_equal(usec, UINT64_MAX);
-        static const char *const no_spans[] = { "", "s", "-1s", "1x", "1s,", "1.5s", "9223372036854775807s", "1 s" };
-        for (size_t i = 0; i < ELEMENTSOF(no_spans); i++)
-                assert_int_equal(config_parse_usec(no_spans[i], &usec), -EINVAL);
-
-        assert_int_equal(config_parse_boolean("yes", &b), 0);
-        assert_true(b);
-        assert_int_equal(config_parse_boolean("off", &b), 0);
-        assert_false(b);
-        assert_int_equal(config_parse_boolean("maybe", &b), -EINVAL);
-
-        assert_true(config_unit_is_valid("dbus-:1.2-org.example@0.service"));
-        assert_false(config_unit_is_valid("camera"));
-        assert_false(config_unit_is_valid(".service"));
-        assert_false(config_unit_is_valid("a/b.service"));
-        assert_false(config_unit_is_valid("boot.target"));
 }
 
 static void test_defaults(void **state) {
@@ -488,7 +426,6 @@ static void test_sizes(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_values),
                 cmocka_unit_test(test_defaults),
                 cmocka_unit_test(test_everything),
                 cmocka_unit_test(test_bounds),
