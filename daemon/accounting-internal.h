@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
-/* What the files of the accounting share; nobody else's business. */
+/* What accounting.c and accounting-start.c share. Only they and the unit tests include it. */
 
 #include "accounting.h"
 #include "budget.h"
 #include "census-rounds.h"
 #include "rules.h"
 
-/* What a record of the ledger pays with. */
+/* The charge of one record of the ledger, which is its userdata. */
 typedef struct LiveCharge {
         QuotaCharge charge;
-        Client *client;        /* NULL: unattributed */
+        Client *client;        /* NULL if its owner is not known */
         Heap *heap;
-        uint64_t cgroup_bytes; /* in the sums of its control groups; 0 where the kernel charges */
+        uint64_t cgroup_bytes; /* added to the sums of the owner's control groups; 0 if the kernel charges */
 } LiveCharge;
 
 struct Accounting {
@@ -30,7 +30,7 @@ struct Accounting {
         QuotaAccount system;
 };
 
-/* What an Accounting is made of. All is borrowed but the ledger and the census, which are taken over on success. */
+/* What accounting_new() is given. On success it owns the census and the ledger; everything else is borrowed. */
 typedef struct AccountingParts {
         sd_event *event;
         Config *const *config;
@@ -39,21 +39,21 @@ typedef struct AccountingParts {
         int cgroup_root_fd;
         const char *meminfo; /* NULL for /proc/meminfo */
         Census *census;      /* NULL in tests that take none */
-        Ledger *ledger;      /* its records are not charged yet: see accounting_adopt() */
+        Ledger *ledger;      /* its records are charged by accounting_adopt() only */
 } AccountingParts;
 
-/* Returns 0 or -errno. */
+/* Makes an accounting that charges nothing yet. Returns 0 or -errno. */
 int accounting_new(const AccountingParts *parts, Accounting **ret);
 
-/* Retires the records that the census did not find, and charges those that are left. census: NULL if none could be taken.
- * Returns 0, or -errno, logged. */
+/* Retires the records of an earlier run that the census did not find, and charges those that are left. census: NULL
+ * if none could be taken. Returns 0, or -errno, logged. */
 int accounting_adopt(Accounting *accounting, const CensusResult *census);
 
 /* The callbacks of the census rounds, with the Accounting as userdata. */
 uint64_t accounting_on_census_begin(void *userdata);
 void accounting_on_census(const CensusResult *result, uint64_t sequence, void *userdata);
 
-/* A record is about to go: ends what it paid. Fits ledger_retired_t, with the Accounting as userdata. */
+/* Ends the charge of a record that is about to be freed. A ledger_retired_t, with the Accounting as userdata. */
 void accounting_on_record_gone(LedgerRecord *record, void *userdata);
 
 /* All accounts that one buffer is charged to, with their limits, in the order in which refusals are reported. */
@@ -63,6 +63,6 @@ typedef struct Demands {
         uint64_t keep_available; /* see PolicyLimits */
 } Demands;
 
-/* Says who is charged for a client's buffers of a heap. client: NULL where nobody knows whose a buffer is, so that it counts
- * against the system alone. Returns 0 or -ENOMEM. */
+/* Lists the accounts that are charged for a client's buffers of a heap. client: NULL for a buffer of an unknown owner,
+ * which is charged to the system alone. Returns 0 or -ENOMEM. */
 int accounting_demands(Accounting *accounting, Client *client, const Heap *heap, Demands *ret);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The start: what the ledger says of the time before, what the kernel says of now, and how the two are made one. */
+/* Start-up and reload: charges the buffers that exist already. The ledger names the owners of the previous run's
+ * buffers, and a census tells which of them still live. Afterwards every record has its charge, as if this run had
+ * allocated the buffer, whether or not the limits of now would allow it. */
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -13,7 +15,7 @@
 
 #define LEDGER_DIRECTORY "/run/dmaheapd-ledger"
 
-/* Gives a record that survived us its charge back. Whatever limits hold now, what is there is there. */
+/* Recreates the charge of a record of an earlier run. Limits are not checked, since the buffer exists. */
 static int adopt_record(Accounting *accounting, LedgerRecord *record) {
         const Identity *owner = record->owner;
         Demands demands;
@@ -67,7 +69,8 @@ int accounting_config_changed(Accounting *accounting) {
         return 0;
 }
 
-/* Whether a buffer of this exporter can only have come from us: it is a heap's, and nobody but root can open the heap. */
+/* Whether a buffer of this exporter must have been allocated by the daemon: the exporter is a heap that only root can
+ * open. */
 static bool is_ours(const Accounting *accounting, const char *exporter) {
         const Heap *heap = heap_registry_find(accounting->heaps, exporter);
         char path[128];
@@ -77,7 +80,7 @@ static bool is_ours(const Accounting *accounting, const char *exporter) {
                 stat(path, &st) >= 0 && st.st_uid == 0 && (st.st_mode & 0077) == 0;
 }
 
-/* Buffers that live and that no record knows: the ledger was lost. */
+/* Records the live buffers that have no record. There are some if the ledger was lost. */
 static int adopt_unattributed(Accounting *accounting, const CensusResult *census) {
         Identity nobody = { .cgroup = (char *) LEDGER_UNATTRIBUTED, .uid = (uid_t) -1, .user = (uid_t) -1 };
         unsigned n = 0;
@@ -90,12 +93,14 @@ static int adopt_unattributed(Accounting *accounting, const CensusResult *census
                 if (ledger_find(accounting->ledger, entry->inode) || !is_ours(accounting, entry->exporter))
                         continue;
 
-                r = ledger_add(
-                                accounting->ledger,
-                                &(LedgerEntry) { .owner = &nobody, .heap = entry->exporter, .allocated_usec = now_usec() },
-                                &(LedgerBuffer) { .inode = entry->inode, .size = entry->size },
-                                1,
-                                &record);
+                const LedgerEntry properties = {
+                        .owner = &nobody,
+                        .heap = entry->exporter,
+                        .allocated_usec = now_usec(),
+                };
+                const LedgerBuffer buffer = { .inode = entry->inode, .size = entry->size };
+
+                r = ledger_add(accounting->ledger, &properties, &buffer, 1, &record);
                 if (r >= 0)
                         r = adopt_record(accounting, record);
                 if (r < 0)
@@ -104,7 +109,8 @@ static int adopt_unattributed(Accounting *accounting, const CensusResult *census
         }
 
         if (n > 0)
-                log_warning("%u buffers are alive whose owner is not known; they count against the system's limit only.", n);
+                log_warning("%u buffers are alive whose owner is not known; "
+                            "they count against the system's limit only.", n);
         return 0;
 }
 
@@ -129,6 +135,7 @@ int accounting_adopt(Accounting *accounting, const CensusResult *census) {
         return 0;
 }
 
+/* Returns 0 or -errno, logged. */
 static int take_first_census(Census *census, CensusResult **ret) {
         CensusMethod method = census_method(census);
         const char *reason = census_reason(census);
@@ -138,7 +145,8 @@ static int take_first_census(Census *census, CensusResult **ret) {
                 return -EOPNOTSUPP;
         }
 
-        log_info("Counting buffers by way of %s%s%s.", census_method_to_string(method), reason ? ": " : "", reason ?: "");
+        log_info("Counting buffers by way of %s%s%s.", census_method_to_string(method), reason ? ": " : "",
+                 reason ?: "");
 
         int r = census_take(census, ret);
         if (r < 0)
@@ -146,6 +154,7 @@ static int take_first_census(Census *census, CensusResult **ret) {
         return 0;
 }
 
+/* Opens the ledger of LEDGER_DIRECTORY, or one in memory if that cannot be used. */
 static int open_ledger(Ledger **ret) {
         const char *path = getenv("RUNTIME_DIRECTORY");
         _cleanup_free_ char *set_aside = NULL;
@@ -170,8 +179,8 @@ static int open_ledger(Ledger **ret) {
         return r;
 }
 
-int accounting_start(sd_event *event, Config *const *config, HeapRegistry *heaps, ClientRegistry *clients, int cgroup_root_fd,
-                     Accounting **ret) {
+int accounting_start(sd_event *event, Config *const *config, HeapRegistry *heaps, ClientRegistry *clients,
+                     int cgroup_root_fd, Accounting **ret) {
         _cleanup_(accounting_freep) Accounting *accounting = NULL;
         _cleanup_(census_result_freep) CensusResult *first = NULL;
         _cleanup_(census_freep) Census *census = NULL;

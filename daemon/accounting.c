@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* A buffer is charged from before its allocation until the kernel has freed it, and the only witness for that is the kernel:
- * a census. So three things go together here. The ledger says whose a living buffer is, and survives us. A charge, kept with
- * each record, says which accounts hold it. And a census, taken when somebody needs to know, ends the records whose buffers
- * it did not find. A request holds a reservation, which becomes the charges of its buffers or is given back whole.
+/* A buffer is charged from before its allocation until the kernel has freed it. Only the kernel knows when that is, so
+ * the daemon asks it by a census. Three things work together here: the ledger records the owner of each live buffer and
+ * outlives the daemon; a LiveCharge with each record names the accounts that it is charged to; and a census, taken when
+ * a request or a query needs one, ends the records whose buffers it did not find.
  *
- * Beside the accounts, the bytes that no memory controller charges are summed for each control group, so that they count
- * against memory.max as if it did. */
+ * A request first gets a reservation. It becomes the charges of the buffers, or is given back whole. So at any time the
+ * accounts hold exactly the live records and the reservations, and accounting_demands() alone says which accounts.
+ *
+ * The bytes that no memory controller charges are also summed for each control group, so that they count against
+ * memory.max as if the kernel charged them. */
 
 #include <stdio.h>
 
@@ -22,8 +25,7 @@ void accounting_on_record_gone(LedgerRecord *record, void *userdata) {
                 return;
 
         quota_uncharge(&live->charge);
-        if (live->cgroup_bytes > 0)
-                cgroup_bytes_subtract(accounting->cgroup_bytes, &record->owner->cgroup_ids, live->cgroup_bytes);
+        cgroup_bytes_subtract(accounting->cgroup_bytes, &record->owner->cgroup_ids, live->cgroup_bytes);
         live->heap->bytes_used -= record->size;
         if (live->client)
                 client_registry_release(accounting->clients, live->client);
@@ -55,10 +57,11 @@ int accounting_demands(Accounting *accounting, Client *client, const Heap *heap,
         int r;
 
         if (!client) {
-                *ret = (Demands) {
-                        .demands = { { QUOTA_SCOPE_SYSTEM, NULL, &accounting->system, LIMIT_INFINITY, LIMIT_INFINITY } },
-                        .n = 1,
+                const QuotaDemand system = {
+                        QUOTA_SCOPE_SYSTEM, NULL, &accounting->system, LIMIT_INFINITY, LIMIT_INFINITY,
                 };
+
+                *ret = (Demands) { .demands = { system }, .n = 1 };
                 return 0;
         }
 
@@ -79,7 +82,7 @@ int accounting_demands(Accounting *accounting, Client *client, const Heap *heap,
                         { QUOTA_SCOPE_SYSTEM, NULL, &accounting->system, limits.system_bytes, LIMIT_INFINITY },
                         { QUOTA_SCOPE_HEAP, heap->name, &budget->others, limits.heap_others_bytes, LIMIT_INFINITY },
                 },
-                .n = limits.heap_has_reserve ? 5 : 6, /* `others` is the last */
+                .n = limits.heap_has_reserve ? 5 : 6, /* `others` is the last one */
                 .keep_available = limits.keep_available,
         };
         return 0;
@@ -98,7 +101,7 @@ bool accounting_next_usage(const Accounting *accounting, const Client *client, H
         if (!share)
                 return false;
 
-        const Budget *budget = share->key; /* as accounting_demands() has made them */
+        const Budget *budget = share->key; /* see accounting_demands() */
         rules_limits(&accounting->rules, client, budget->heap, &limits);
 
         *usage = (HeapUsage) {
@@ -124,10 +127,11 @@ const char *accounting_obstacle(const Accounting *accounting) {
 char *accounting_describe_census(const Accounting *accounting) {
         CensusMethod method = census_method(accounting->census);
         bool counted = method != CENSUS_METHOD_NONE;
+        const char *what = counted ? "buffers counted by " : "buffers cannot be counted: ";
+        const char *how = counted ? census_method_to_string(method) : census_reason(accounting->census);
         char *text;
 
-        return asprintf(&text, "%s%s", counted ? "buffers counted by " : "buffers cannot be counted: ",
-                        counted ? census_method_to_string(method) : census_reason(accounting->census)) < 0 ? NULL : text;
+        return asprintf(&text, "%s%s", what, how) < 0 ? NULL : text;
 }
 
 static bool headroom_is_checked(const Accounting *accounting) {
@@ -139,13 +143,14 @@ static bool headroom_is_checked(const Accounting *accounting) {
 }
 
 int accounting_headroom(const Accounting *accounting, const Peer *peer, uint64_t *ret) {
-        return memory_cgroup_headroom(accounting->cgroup_root_fd, peer->cgroup_fd, cgroup_bytes_get, accounting->cgroup_bytes, ret);
+        return memory_cgroup_headroom(accounting->cgroup_root_fd, peer->cgroup_fd, cgroup_bytes_get,
+                                      accounting->cgroup_bytes, ret);
 }
 
-/* Whether the client's control groups, and then the machine, have the memory. reserved: bytes that others have reserved, which
- * are not missing in MemAvailable yet. */
-static int check_memory(const Accounting *accounting, const Peer *peer, uint64_t keep_available, uint64_t reserved, uint64_t bytes,
-                        AccountingRefusal *ret_refusal) {
+/* Checks whether the client's control groups, and then the machine, have room for the bytes. reserved: bytes of other
+ * reservations, which MemAvailable still includes. */
+static int check_memory(const Accounting *accounting, const Peer *peer, uint64_t keep_available, uint64_t reserved,
+                        uint64_t bytes, AccountingRefusal *ret_refusal) {
         MemoryCgroupRefusal refusal;
         MemoryInfo info;
         int r;
@@ -153,8 +158,8 @@ static int check_memory(const Accounting *accounting, const Peer *peer, uint64_t
         if (!headroom_is_checked(accounting))
                 return 0;
 
-        r = memory_cgroup_check(accounting->cgroup_root_fd, peer->cgroup_fd, bytes, cgroup_bytes_get, accounting->cgroup_bytes,
-                                &refusal);
+        r = memory_cgroup_check(accounting->cgroup_root_fd, peer->cgroup_fd, bytes, cgroup_bytes_get,
+                                accounting->cgroup_bytes, &refusal);
         if (r == -EDQUOT) {
                 *ret_refusal = (AccountingRefusal) {
                         .scope = QUOTA_SCOPE_CGROUP,
@@ -172,8 +177,7 @@ static int check_memory(const Accounting *accounting, const Peer *peer, uint64_t
                 return r;
 
         *ret_refusal = (AccountingRefusal) { .scope = QUOTA_SCOPE_SYSTEM, .requested = bytes };
-        return memory_info_check(&info, keep_available, reserved, bytes,
-                                 &ret_refusal->limit, &ret_refusal->used);
+        return memory_info_check(&info, keep_available, reserved, bytes, &ret_refusal->limit, &ret_refusal->used);
 }
 
 static void fill_refusal(const QuotaRefusal *refusal, const Client *client, AccountingRefusal *ret) {
@@ -237,54 +241,64 @@ void accounting_release(Accounting *accounting, Reservation *reservation) {
         *reservation = (Reservation) {};
 }
 
-static void free_all(LiveCharge **lives, size_t n) {
+static void free_lives(LiveCharge **lives, size_t n) {
         for (size_t i = 0; i < n; i++)
                 free(lives[i]);
 }
 
-int accounting_record(Accounting *accounting, Reservation *reservation, const Peer *peer, const char *label,
-                      const LedgerBuffer *buffers, uint32_t n_buffers) {
-        Heap *heap = reservation->heap;
-        bool kernel_charges = heap_registry_kernel_charges(accounting->heaps, heap);
-        LedgerRecord *records[LEDGER_BATCH_MAX];
-        LiveCharge *lives[LEDGER_BATCH_MAX] = {};
-        int r;
-
-        for (size_t i = 0; i < n_buffers; i++) {
+static int make_lives(LiveCharge **lives, size_t n) {
+        for (size_t i = 0; i < n; i++) {
                 lives[i] = calloc(1, sizeof(LiveCharge));
                 if (!lives[i]) {
-                        free_all(lives, i);
+                        free_lives(lives, i);
                         return -ENOMEM;
                 }
         }
 
+        return 0;
+}
+
+/* Moves the charge of one buffer from a reservation to the buffer's record. */
+static void charge_record(Accounting *accounting, Reservation *reservation, LedgerRecord *record, LiveCharge *live) {
+        live->client = reservation->client;
+        live->heap = reservation->heap;
+        live->heap->bytes_used += record->size;
+        quota_charge_split(&reservation->charge, record->size, &live->charge);
+
+        /* The sums of control groups already include the buffer. */
+        if (record->kernel_charges)
+                cgroup_bytes_subtract(accounting->cgroup_bytes, &reservation->cgroup_ids, record->size);
+        else
+                live->cgroup_bytes = record->size;
+
+        record->userdata = live;
+}
+
+int accounting_record(Accounting *accounting, Reservation *reservation, const Peer *peer, const char *label,
+                      const LedgerBuffer *buffers, uint32_t n_buffers) {
+        LedgerRecord *records[LEDGER_BATCH_MAX];
+        LiveCharge *lives[LEDGER_BATCH_MAX] = {};
         LedgerEntry entry = {
                 .owner = &peer->identity,
-                .heap = heap->name,
+                .heap = reservation->heap->name,
                 .label = label,
                 .allocated_usec = now_usec(),
-                .kernel_charges = kernel_charges,
+                .kernel_charges = heap_registry_kernel_charges(accounting->heaps, reservation->heap),
         };
+        int r;
+
+        r = make_lives(lives, n_buffers);
+        if (r < 0)
+                return r;
 
         r = ledger_add(accounting->ledger, &entry, buffers, n_buffers, records);
         if (r < 0) {
-                free_all(lives, n_buffers);
+                free_lives(lives, n_buffers);
                 return r;
         }
 
-        for (size_t i = 0; i < n_buffers; i++) {
-                LiveCharge *live = lives[i];
-
-                live->client = reservation->client;
-                live->heap = heap;
-                live->heap->bytes_used += buffers[i].size;
-                quota_charge_split(&reservation->charge, buffers[i].size, &live->charge);
-                if (kernel_charges)
-                        cgroup_bytes_subtract(accounting->cgroup_bytes, &reservation->cgroup_ids, buffers[i].size);
-                else
-                        live->cgroup_bytes = buffers[i].size;
-                records[i]->userdata = live;
-        }
+        for (size_t i = 0; i < n_buffers; i++)
+                charge_record(accounting, reservation, records[i], lives[i]);
 
         *reservation = (Reservation) {};
         heap_registry_changed(accounting->heaps);
@@ -308,7 +322,8 @@ void accounting_withdraw(Accounting *accounting, const LedgerBuffer *buffers, ui
         heap_registry_changed(accounting->heaps);
 }
 
-/* A census tells of the buffers that were there when it began, which is when it asks for the number of the last record. */
+/* A census finds the buffers that exist when it begins. Records made later must survive it, so it is compared with the
+ * ledger's sequence at its beginning. */
 uint64_t accounting_on_census_begin(void *userdata) {
         const Accounting *accounting = userdata;
 
@@ -318,7 +333,9 @@ uint64_t accounting_on_census_begin(void *userdata) {
 void accounting_on_census(const CensusResult *result, uint64_t sequence, void *userdata) {
         Accounting *accounting = userdata;
 
-        if (ledger_retire(accounting->ledger, result->inodes, result->n_entries, sequence, accounting_on_record_gone, accounting) > 0)
+        size_t n = ledger_retire(accounting->ledger, result->inodes, result->n_entries, sequence,
+                                 accounting_on_record_gone, accounting);
+        if (n > 0)
                 heap_registry_changed(accounting->heaps);
 }
 

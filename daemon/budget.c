@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Budgets are found by the name of the region, not by the heap: a region can be served by heaps of several names, and what is
- * allocated by either of them counts against the same limits. A budget stays once it is made, since clients' shares are keyed by
- * its address and the number of heaps is small. */
+/* Budgets are found by the name of the region, not by the heap: a region can be served by heaps of several names,
+ * and what is allocated by either of them counts against the same limits. A budget stays once it is made, since
+ * clients' shares are keyed by its address and the number of heaps is small. */
 
 #include "budget.h"
 #include "list.h"

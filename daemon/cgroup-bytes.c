@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* A hash table from cgroup ids to sums, open-addressed: a lookup is on the way of every request, at every level. Sums that
- * fall to nothing are taken out, and what comes after them in the same run is moved up, so that no tombstones pile up. */
+/* A hash table from cgroup ids to sums, with open addressing: every request looks up each level of its cgroup. A sum
+ * that falls to 0 is taken out, and entries after it in the same run are moved up, so that no tombstones are needed.
+ * Every id in the table has a sum above 0, and between an id's home slot and its own no slot is free. */
 
 #include <assert.h>
 
 #include "cgroup-bytes.h"
 
 typedef struct Slot {
-        uint64_t id; /* 0: free; no inode has that number */
+        uint64_t id; /* 0: the slot is free, since no inode has that number */
         uint64_t size;
 } Slot;
 
@@ -37,7 +38,7 @@ static size_t after(const CgroupBytes *bytes, size_t i) {
         return (i + 1) & (bytes->n_slots - 1);
 }
 
-/* The slot of an id, or the free one where it belongs. There always is a free one. */
+/* The slot of an id, or the free one where it belongs. make_room() leaves some slots free. */
 static Slot *find_slot(const CgroupBytes *bytes, uint64_t id) {
         size_t i = home_of(bytes, id);
 
@@ -46,7 +47,7 @@ static Slot *find_slot(const CgroupBytes *bytes, uint64_t id) {
         return &bytes->slots[i];
 }
 
-/* Makes room for n more ids, with a third of the slots left free at least. */
+/* Makes room for n more ids and leaves at least a third of the slots free. */
 static int make_room(CgroupBytes *bytes, size_t n) {
         size_t n_slots = MAX(bytes->n_slots, 64U);
 
@@ -74,7 +75,7 @@ static int make_room(CgroupBytes *bytes, size_t n) {
 
 int cgroup_bytes_add(CgroupBytes *bytes, const CgroupIds *ids, uint64_t size) {
         if (size == 0)
-                return 0; /* no slot would be freed for it */
+                return 0; /* a sum of 0 has no slot */
 
         int r = make_room(bytes, ids->n);
         if (r < 0)
@@ -98,7 +99,7 @@ static void free_slot(CgroupBytes *bytes, Slot *slot) {
         size_t hole = slot - bytes->slots;
 
         for (size_t i = after(bytes, hole); bytes->slots[i].id != 0; i = after(bytes, i)) {
-                /* May stay where it is if the hole is not between its home and it. */
+                /* An entry is moved into the hole if the hole is between its home slot and its slot. */
                 size_t home = home_of(bytes, bytes->slots[i].id), mask = bytes->n_slots - 1;
                 if (((i - home) & mask) < ((i - hole) & mask))
                         continue;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The clients and users that the daemon knows. A client stays in the registry exactly as long as it has a connection or its
- * account holds something, and a user as long as it has a client: nothing of a client is left when it is gone, and its
- * address is good for as long as anything is charged to it. */
+/* The clients and users that the daemon knows. A client stays in the registry exactly as long as it has a connection
+ * or its account holds something, and a user as long as it has a client: nothing of a client is left when it is
+ * gone, and its address is good for as long as anything is charged to it. */
 
 #include "client.h"
 #include "list.h"

@@ -13,8 +13,9 @@ struct User {
         unsigned n_clients;
 };
 
-/* All connections of one unit and uid, or, without a unit, of one control group and uid: see identity_is_same_client(). A
- * client outlives its connections for as long as it holds a buffer, and the daemon's restarts by way of the ledger. */
+/* All connections of one unit and uid, or, without a unit, of one control group and uid: see
+ * identity_is_same_client(). A client outlives its connections for as long as it holds a buffer, and the daemon's
+ * restarts by way of the ledger. */
 typedef struct Client Client;
 struct Client {
         Client *next;
@@ -35,8 +36,8 @@ typedef struct ClientRegistry {
 /* Frees all clients and users; asserts that nobody holds anything any more. */
 void client_registry_done(ClientRegistry *registry);
 
-/* Finds a client, or adds one with a copy of the identity. Every call is to be followed by a client_registry_release() in the
- * end. Returns 0 or -ENOMEM. */
+/* Finds a client, or adds one with a copy of the identity. Every call is to be followed by a
+ * client_registry_release() in the end. Returns 0 or -ENOMEM. */
 int client_registry_get(ClientRegistry *registry, const Identity *identity, Client **ret);
 
 /* Frees the client if it has no connection and holds nothing, and its user if that was its last client. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The identity of a process, as a value: copied, compared and freed here and nowhere else, so that a new member needs a line in
- * each function of this file only. An Identity owns its strings, except where it was filled with borrowed ones to be looked at. */
+/* The identity of a process, as a value: copied, compared and freed here and nowhere else, so that a new member
+ * needs a line in each function of this file only. An Identity owns its strings, except where it was filled with
+ * borrowed ones to be looked at. */
 
 #include "identity.h"
 

@@ -6,12 +6,12 @@
 #include "cgroup-bytes.h"
 #include "macro.h"
 
-/* The unit, control group and users of one process: whom a buffer belongs to. A peer, a client and a record of the ledger
- * each have one. */
+/* The unit, control group and users of one process: whom a buffer belongs to. A peer, a client and a record of the
+ * ledger each have one. */
 typedef struct Identity {
         char *unit;           /* innermost systemd unit, or NULL */
         bool unit_is_user;    /* a unit of a user's manager, which names its units as the user likes */
-        char *cgroup;         /* path below the cgroup root, "/system.slice/camera.service"; for people, as it may be cut */
+        char *cgroup;         /* path below the cgroup root; from the ledger's file, it may be cut at the front */
         CgroupIds cgroup_ids; /* of the control group and its ancestors; none for the root */
         uid_t uid;
         uid_t user;           /* owner of the enclosing user slice, else uid */
@@ -23,8 +23,8 @@ int identity_copy(const Identity *identity, Identity *ret);
 /* Frees the strings, and leaves all zeroes. */
 void identity_done(Identity *identity);
 
-/* Whether both are one client: those of one unit, its manager, user and uid; or, both without a unit, of one control group
- * and uid. */
+/* Whether both are one client: those of one unit, its manager, user and uid; or, both without a unit, of one control
+ * group and uid. */
 bool identity_is_same_client(const Identity *a, const Identity *b);
 
 /* Orders identities by all their members: less than, equal to or greater than 0, as memcmp(). */

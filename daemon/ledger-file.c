@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* Reads and writes the ledger's file; ledger-file.h describes its format. A slot's inode is the last part of it to
+ * be written, and n_slots never exceeds the slots that are allocated, so the file is valid after each single write.
+ * Nothing in a file is used before it has been checked: any process of root's may have written it. */
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -9,7 +13,7 @@
 #include "ledger-file.h"
 #include "utf8.h"
 
-/* FNV-1a, by words. It is to find damage, not deceit: whoever can write the file is root. */
+/* FNV-1a, by words. It finds accidental damage; a forger must be root already to write the file. */
 static uint64_t checksum(const void *data, size_t size) {
         const char *p = data;
         uint64_t sum = UINT64_C(0xcbf29ce484222325), word;
@@ -90,17 +94,16 @@ const char *ledger_file_check(const LedgerFileSlot *slot) {
         if (slot->checksum != slot_checksum(slot))
                 return "its checksum is wrong";
 
+        size_t length = (size_t) slot->heap_length + slot->label_length + slot->unit_length + slot->cgroup_length;
         if ((slot->flags & ~_LEDGER_FILE_FLAGS) != 0 || slot->n_cgroup_ids > CGROUP_IDS_MAX ||
             slot->heap_length == 0 || slot->heap_length > LEDGER_HEAP_MAX || slot->label_length > LEDGER_LABEL_MAX ||
-            slot->cgroup_length == 0 ||
-            (size_t) slot->heap_length + slot->label_length + slot->unit_length + slot->cgroup_length > sizeof(slot->strings))
+            slot->cgroup_length == 0 || length > sizeof(slot->strings))
                 return "it holds what no record can hold";
 
         for (size_t i = 0; i < slot->n_cgroup_ids; i++)
                 if (slot->cgroup_ids[i] == 0)
                         return "it holds what no record can hold";
 
-        size_t length = (size_t) slot->heap_length + slot->label_length + slot->unit_length + slot->cgroup_length;
         if (memchr(slot->strings, 0, length))
                 return "it holds what no record can hold";
 
@@ -113,8 +116,8 @@ static const char *take_string(const char *from, size_t length, char *to) {
         return from + length;
 }
 
-void ledger_file_decode(
-                const LedgerFileSlot *slot, LedgerFileStrings *ret_strings, Identity *ret_owner, LedgerEntry *ret_entry) {
+void ledger_file_decode(const LedgerFileSlot *slot, LedgerFileStrings *ret_strings, Identity *ret_owner,
+                        LedgerEntry *ret_entry) {
 
         const char *p = slot->strings;
 
@@ -143,7 +146,7 @@ void ledger_file_decode(
 }
 
 static int write_n_slots(int fd, uint32_t n_slots) {
-        _Static_assert(offsetof(LedgerFileHeader, n_slots) % 8 == 0, "the two are written as one aligned word");
+        _Static_assert(offsetof(LedgerFileHeader, n_slots) % 8 == 0, "n_slots and its complement are one aligned word");
         const uint32_t pair[2] = { n_slots, ~n_slots };
 
         return pwrite_all(fd, pair, sizeof(pair), offsetof(LedgerFileHeader, n_slots));
@@ -185,10 +188,10 @@ int ledger_file_write_inode(int fd, uint32_t index, uint64_t inode) {
 
 static int format(int fd, const uint8_t boot_id[static 16]) {
         LedgerFileHeader header = {
-                .magic = LEDGER_FILE_MAGIC,
                 .version = LEDGER_FILE_VERSION,
                 .slot_size = LEDGER_FILE_SLOT_SIZE,
         };
+        memcpy(header.magic, LEDGER_FILE_MAGIC, sizeof(header.magic));
         memcpy(header.boot_id, boot_id, sizeof(header.boot_id));
         header.checksum = ledger_file_header_checksum(&header);
 
@@ -221,7 +224,7 @@ static const char *check_header(int fd, const uint8_t boot_id[static 16], uint32
         if (memcmp(header.boot_id, boot_id, sizeof(header.boot_id)) != 0)
                 return "it is of another boot";
 
-        /* It may be longer, if the daemon was killed as it grew or shrank. */
+        /* A daemon that was killed while the file grew or shrank leaves it longer than that. */
         off_t size = slot_offset(header.n_slots);
         if (header.n_slots != ~header.n_slots_complement || header.n_slots % LEDGER_FILE_STEP != 0 ||
             header.n_slots == 0 || header.n_slots > LEDGER_RECORDS_MAX)
@@ -238,8 +241,9 @@ int ledger_file_open(
 
         const char *problem;
 
-        /* It may be anything: a FIFO must not hold us up, and a link would lead out of our directory. */
-        _cleanup_close_ int fd = openat(dir_fd, LEDGER_FILE_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+        /* Anything may have that name: opening a FIFO must not block, and a link must not lead out of the directory. */
+        _cleanup_close_ int fd = openat(dir_fd, LEDGER_FILE_NAME,
+                                        O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
         if (fd < 0) {
                 if (errno == ENOENT)
                         return -ENOENT;
@@ -288,7 +292,7 @@ int ledger_file_set_aside(int dir_fd, const char *problem, char **ret_message) {
         char name[] = LEDGER_FILE_NAME ".bad.9";
         int r = 0;
 
-        /* An older one is replaced; where something is that cannot be, such as a directory with something in it, it stays. */
+        /* rename() replaces an older file, but not, for instance, a directory that is not empty. */
         for (unsigned i = 0; i < 10; i++) {
                 (void) snprintf(name, sizeof(name), i == 0 ? LEDGER_FILE_NAME ".bad" : LEDGER_FILE_NAME ".bad.%u", i);
                 r = renameat(dir_fd, LEDGER_FILE_NAME, dir_fd, name) < 0 ? -errno : 0;
@@ -299,7 +303,9 @@ int ledger_file_set_aside(int dir_fd, const char *problem, char **ret_message) {
         (void) fd_get_path(dir_fd, &directory);
         int n = r >= 0
                 ? asprintf(ret_message, "%s/" LEDGER_FILE_NAME " is now %s: %s", directory ?: ".", name, problem)
-                : asprintf(ret_message, "%s/" LEDGER_FILE_NAME " can neither be used (%s) nor set aside (%s), so the ledger is kept in memory",
+                : asprintf(ret_message,
+                           "%s/" LEDGER_FILE_NAME " can neither be used (%s) nor set aside (%s), "
+                           "so the ledger is kept in memory",
                            directory ?: ".", problem, strerror(-r));
         if (n < 0)
                 return -ENOMEM;

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* A client's buffers have equal owners, and there may be 65536 of them, so each owner is stored once. An owner is in
+ * the tree exactly as long as it has a record, except between ledger_shared_owner() and
+ * ledger_shared_owner_release(). */
+
 #include <assert.h>
 #include <search.h>
 

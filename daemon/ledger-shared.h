@@ -1,29 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
-/* What many records of the ledger have in common, each kept once: owners, and names of heaps. */
+/* The owners and names of heaps that the ledger's records share. */
 
 #include "ledger.h"
 
 typedef struct LedgerSharedOwner {
         Identity owner;
-        size_t n_records; /* how many records it is in; the ledger's to count */
+        size_t n_records; /* that have this owner; counted by the ledger */
 } LedgerSharedOwner;
 
 /* All zeroes is empty. */
 typedef struct LedgerShared {
-        void *owners; /* trees of tsearch(3) */
-        void *heaps;
+        void *owners; /* a tsearch(3) tree of LedgerSharedOwner, by identity_compare() */
+        void *heaps;  /* a tsearch(3) tree of strings */
 } LedgerShared;
 
-/* Finds the owner that is equal in everything, or makes a copy, with no records yet. -ENOMEM. */
+/* Finds the owner that is equal in every member, or adds a copy without records. Returns 0 or -ENOMEM. */
 int ledger_shared_owner(LedgerShared *shared, const Identity *owner, LedgerSharedOwner **ret);
 
-/* Frees the owner if it has no records (left, or yet). */
+/* Frees the owner if it has no records. */
 void ledger_shared_owner_release(LedgerShared *shared, LedgerSharedOwner *owner);
 
-/* Finds the name or makes a copy, which stays: there are not many heaps. -ENOMEM. */
+/* Finds the name, or adds a copy. Names stay until ledger_shared_done(), since there are few heaps. Returns 0 or
+ * -ENOMEM. */
 int ledger_shared_heap(LedgerShared *shared, const char *name, const char **ret);
 
-/* Frees the names; all owners must have been released. */
+/* Frees the names. All owners must have been released. */
 void ledger_shared_done(LedgerShared *shared);

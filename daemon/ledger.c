@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* A buffer belongs to whoever asked for it until the kernel has freed it, and the kernel does not remember who asked. So the
- * daemon writes it down before anybody else sees the fd, in a file that outlives it: killed at any moment, it finds at its
- * next start every buffer that can be in anybody's hands, and a census tells which of them still live. A record too many
- * does no harm, as its buffer is not found and it is retired; a record too few cannot be.
+/* A buffer belongs to the client that asked for it until the kernel has freed it, and the kernel does not record
+ * that client. So the daemon writes a record to a file before any fd leaves it. A daemon that was killed at any
+ * moment therefore finds, at its next start, a record of every buffer that a client can have; a census tells which
+ * of them still live. A superfluous record does no harm, since the census does not find its buffer and the record is
+ * retired. A missing record cannot occur.
  *
- * In memory the records are an array ordered by inode number. Inode numbers only ever grow, so new ones go to the end, a
- * search is a bisection, and a census, ordered the same way, is compared in one pass. What many records share, the owner and
- * the heap's name, is kept once. Nothing is allocated while there are no buffers.
+ * In memory the records are an array in ascending order of inode numbers. The kernel gives inode numbers in
+ * ascending order, so new records usually go to the end. A search is a bisection, and a census, in the same order,
+ * is compared in one pass. Owners and names of heaps are shared between records. Without records no memory is
+ * allocated for any.
  *
- * The file is written, never mapped and never read again: what somebody does to it while the daemon runs harms no one
- * before the next start, and then ledger-file.c finds it. */
+ * The file is written, and read only when it is opened: damage done to it while the daemon runs has no effect before
+ * the next start, where ledger_file_check() finds it. */
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -21,7 +23,7 @@
 #include "ledger.h"
 
 typedef struct Record {
-        LedgerRecord record; /* first: what the caller sees of it */
+        LedgerRecord record; /* what callers see; the first member, see record_of() */
         LedgerSharedOwner *owner;
         uint32_t slot;
         char label[LEDGER_LABEL_MAX + 1];
@@ -46,7 +48,7 @@ static Record *record_of(LedgerRecord *record) {
         return (Record *) record;
 }
 
-/* Where the inode is in the array, or would be. */
+/* The index of the first record whose inode is not below this one: where the inode is, or belongs. */
 static size_t find_index(const Ledger *ledger, uint64_t inode) {
         size_t low = 0, high = ledger->n_records;
 
@@ -80,10 +82,6 @@ uint64_t ledger_sequence(const Ledger *ledger) {
         return ledger->sequence;
 }
 
-uint64_t ledger_file_size(const Ledger *ledger) {
-        return LEDGER_FILE_HEADER_SIZE + (uint64_t) ledger->slots.n * LEDGER_FILE_SLOT_SIZE;
-}
-
 static int make_room(Ledger *ledger, size_t n) {
         size_t n_allocated = MAX(ledger->n_allocated, 64U);
 
@@ -101,8 +99,8 @@ static int make_room(Ledger *ledger, size_t n) {
         return 0;
 }
 
-/* Ends a record in the file and in memory, where it is no longer in the array. If the file does not take it, the slot is
- * not used again, and the next start's census retires what is in it. */
+/* Clears the slot of a record that is no longer in the array, and frees the record. If the file cannot be written,
+ * the slot is not used again, and the census of the next start retires its record. */
 static void record_end(Ledger *ledger, Record *record) {
         if (ledger_file_write_inode(ledger->fd, record->slot, 0) >= 0)
                 ledger_slots_set(&ledger->slots, record->slot, false);
@@ -112,7 +110,7 @@ static void record_end(Ledger *ledger, Record *record) {
         free(record);
 }
 
-/* With the last record goes what the many have left behind. */
+/* When the last record is gone, frees the array and shrinks the file. */
 static void release_memory(Ledger *ledger) {
         if (ledger->n_records > 0)
                 return;
@@ -128,7 +126,8 @@ static void release_memory(Ledger *ledger) {
 static int check_entry(Ledger *ledger, const LedgerEntry *entry, const LedgerBuffer *buffers, size_t n_buffers) {
         size_t heap_length = strlen(entry->heap);
 
-        if (n_buffers > LEDGER_BATCH_MAX || heap_length == 0 || heap_length > LEDGER_HEAP_MAX || entry->owner->cgroup[0] == 0 ||
+        if (n_buffers > LEDGER_BATCH_MAX || heap_length == 0 || heap_length > LEDGER_HEAP_MAX ||
+            entry->owner->cgroup[0] == 0 ||
             (entry->label && strlen(entry->label) > LEDGER_LABEL_MAX) ||
             (entry->owner->unit && strlen(entry->owner->unit) > LEDGER_UNIT_MAX) ||
             entry->owner->cgroup_ids.n > CGROUP_IDS_MAX)
@@ -177,7 +176,7 @@ static Record *record_new(
         return record;
 }
 
-/* Finds as many free slots as there are records, lengthening the file if need be, and notes them in the records. */
+/* Gives each record a free slot, and lengthens the file as needed. */
 static int assign_slots(Ledger *ledger, Record *const *records, size_t n_records) {
         uint32_t slot = 0;
 
@@ -185,7 +184,7 @@ static int assign_slots(Ledger *ledger, Record *const *records, size_t n_records
                 slot = ledger_slots_find_free(&ledger->slots, slot);
 
                 if (slot == ledger->slots.n) {
-                        /* All slots but those the file would not give up (record_end()) are records. */
+                        /* Every slot has a record, or is one that record_end() could not clear. */
                         if (ledger->slots.n >= LEDGER_RECORDS_MAX)
                                 return -ENOBUFS;
 
@@ -201,7 +200,7 @@ static int assign_slots(Ledger *ledger, Record *const *records, size_t n_records
         return 0;
 }
 
-/* Bodies first, all of them; then the inodes, each of which makes its record count. */
+/* Writes all bodies, then all inodes: a slot counts as a record from the moment its inode is in the file. */
 static int write_records(Ledger *ledger, Record *const *records, size_t n_records) {
         for (size_t i = 0; i < n_records; i++) {
                 LedgerFileSlot slot;
@@ -224,7 +223,7 @@ static int write_records(Ledger *ledger, Record *const *records, size_t n_record
         return 0;
 }
 
-/* Puts a record where it belongs; there is room. Most are the newest there are. */
+/* Inserts a record into the array, which has room for it. */
 static void insert_record(Ledger *ledger, Record *record) {
         size_t i = find_index(ledger, record->record.inode);
 
@@ -366,7 +365,8 @@ static Ledger *ledger_new(int fd, uint32_t n_slots) {
         return ledger;
 }
 
-/* Takes over one slot, at the end of the array. *ret_problem: what is wrong with it. */
+/* Appends the record of one slot to the array, if the slot has one. *ret_problem: what is wrong with the slot, or
+ * NULL. */
 static int load_slot(Ledger *ledger, uint32_t index, const char **ret_problem) {
         LedgerFileStrings strings;
         LedgerSharedOwner *owner;
@@ -417,7 +417,7 @@ static int compare_records(const void *a, const void *b) {
         return x->record.inode < y->record.inode ? -1 : x->record.inode > y->record.inode;
 }
 
-/* Reads all records. *ret_problem is an allocated text, or NULL. */
+/* Reads all slots, and sorts the records. ret_problem: set, to a text that the caller frees, if the file is damaged. */
 static int load_records(Ledger *ledger, char **ret_problem) {
         for (uint32_t i = 0; i < ledger->slots.n; i++) {
                 const char *problem = NULL;

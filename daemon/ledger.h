@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
-/* The live buffers and whose they are, in a file that outlives the daemon. ledger.c opens with the idea and the format. */
+/* The live buffers and their owners, in a file that outlives the daemon. ledger.c opens with the idea, ledger-file.h
+ * with the format. */
 
 #include <sys/types.h>
 
@@ -20,8 +21,8 @@
 /* The cgroup of buffers found alive whose owner is not known, with uid and user (uid_t) -1. Paths begin with '/'. */
 #define LEDGER_UNATTRIBUTED "unattributed"
 
-/* One live buffer. Owned by the ledger, at the same address until it is withdrawn or retired; to be read only, but for
- * userdata. Records of one owner share the owner. */
+/* One live buffer. Owned by the ledger, at the same address until it is withdrawn or retired. Callers change nothing
+ * of it but userdata. Records of equal owners share one Identity. */
 typedef struct LedgerRecord {
         uint64_t inode;
         uint64_t size;
@@ -30,8 +31,8 @@ typedef struct LedgerRecord {
         const Identity *owner;
         const char *heap;
         const char *label;    /* or NULL */
-        bool kernel_charges;  /* the client's memcg pays for the pages */
-        void *userdata;       /* the caller's: NULL at first, never stored */
+        bool kernel_charges;  /* the kernel charges the pages to the owner's cgroup */
+        void *userdata;       /* the caller's: NULL at first, not in the file */
 } LedgerRecord;
 
 typedef struct LedgerBuffer {
@@ -39,7 +40,7 @@ typedef struct LedgerBuffer {
         uint64_t size;
 } LedgerBuffer;
 
-/* What is said of the buffers of one ledger_add(). All borrowed, and copied. */
+/* The properties of all buffers of one ledger_add(). Everything is borrowed, and copied by it. */
 typedef struct LedgerEntry {
         const Identity *owner;
         const char *heap;
@@ -50,30 +51,27 @@ typedef struct LedgerEntry {
 
 typedef struct Ledger Ledger;
 
-/* Opens the ledger in a directory, or makes it.
+/* Opens the ledger in a directory, or creates it.
  *
- * dir_fd: the directory, read-write, the caller's. -EBADF makes a ledger that lives in this process only (a memfd): for when
- * the directory's file system is full. boot_id: 16 bytes of /proc/sys/kernel/random/boot_id; a ledger of another boot is as
- * bad as a damaged one, as inode numbers begin anew.
- * ret_set_aside: NULL if all is well; else why the old file is now ledger.bad, or why it stays and the ledger lives in this
- * process only (one clause that names the file, the caller's to log and free): the ledger is new and empty then. Nothing of
- * a damaged file is believed.
- * Returns 0 or -errno, among them -ENOSPC when there is no room for a new one. */
+ * dir_fd: the directory, borrowed. -EBADF creates a ledger in memory only (a memfd), for when the directory's file
+ * system is full. boot_id: the 16 bytes of /proc/sys/kernel/random/boot_id. A ledger of another boot is treated as a
+ * damaged one, since inode numbers begin anew with each boot. Nothing of a damaged ledger is used. ret_set_aside:
+ * NULL if the ledger was good or is the first. Else a clause that the caller logs and frees: why the old file was
+ * renamed to ledger.bad, or why it could not be and the new ledger is in memory only. The new ledger is empty then.
+ * Returns 0 or -errno, among them -ENOSPC when there is no room for a new ledger. */
 int ledger_open(int dir_fd, const uint8_t boot_id[static 16], Ledger **ret, char **ret_set_aside);
 
-/* Closes it; the file stays as it is. Does not look at userdata. */
+/* Frees the records, and leaves the file as it is. Does not look at userdata. */
 Ledger *ledger_free(Ledger *ledger);
-static inline void ledger_freep(Ledger **ledger) {
-        ledger_free(*ledger);
-}
+DEFINE_CLEANUP(Ledger, ledger_free);
 
-/* Records all buffers or none. When it has returned, their records are in the file: a daemon killed the next moment finds
- * them at its next start.
+/* Records all buffers or none. When it returns, their records are in the file, so that the next start finds them
+ * even if the daemon is killed right then.
  *
- * ret_records: room for n_buffers, in their order; NULL if not wanted.
- * Returns 0; -ENOBUFS when the ledger would hold more than LEDGER_RECORDS_MAX; -ENOSPC or what else pwrite() and
- * fallocate() say; -EEXIST when an inode is recorded already (twice in the batch included); -EINVAL for more than
- * LEDGER_BATCH_MAX, inode 0, or a string beyond its limit; -ENOMEM. */
+ * ret_records: room for n_buffers, in the order of buffers; may be NULL. Returns 0; -ENOBUFS when the ledger would
+ * hold more than LEDGER_RECORDS_MAX; -ENOSPC or another error of pwrite() or fallocate(); -EEXIST when an inode is
+ * recorded already or twice in the batch; -EINVAL for more than LEDGER_BATCH_MAX buffers, inode 0, or a string
+ * beyond its limit; -ENOMEM. */
 int ledger_add(
                 Ledger *ledger,
                 const LedgerEntry *entry,
@@ -81,18 +79,19 @@ int ledger_add(
                 size_t n_buffers,
                 LedgerRecord **ret_records);
 
-/* Takes records back whose fds never reached anybody. The records are freed. An error of the file is not reported: a
- * census retires at the next start what is still there. */
+/* Removes and frees records whose fds have reached no client. An error of the file is not reported: a record that is
+ * still in it is retired by the census of the next start. */
 void ledger_withdraw(Ledger *ledger, LedgerRecord *const *records, size_t n_records);
 
-/* The number of the last ledger_add(). To be taken before a census begins. */
+/* The number of the last ledger_add(), for ledger_retire(). To be taken before a census begins. */
 uint64_t ledger_sequence(const Ledger *ledger);
 
-/* Called for a record about to be freed; may not change the ledger. */
+/* Called for a record that is about to be freed. May not change the ledger. */
 typedef void (*ledger_retired_t)(LedgerRecord *record, void *userdata);
 
-/* Ends the records that a complete census did not find: those with a sequence of at most `sequence` whose inode is not
- * among `inodes` (ascending). Younger records were perhaps made after the census looked. Returns how many. */
+/* Removes the records that a complete census did not find: those with a sequence of at most `sequence` whose inode
+ * is not among `inodes` (ascending). Younger records may be of buffers that the census came too early for. Returns
+ * the number of removed records. */
 size_t ledger_retire(
                 Ledger *ledger,
                 const uint64_t *inodes,
@@ -101,13 +100,11 @@ size_t ledger_retire(
                 ledger_retired_t on_retired,
                 void *userdata);
 
-/* O(log n); NULL if there is none. */
+/* The record of an inode, or NULL. O(log n). */
 LedgerRecord *ledger_find(Ledger *ledger, uint64_t inode);
 
 size_t ledger_n_records(const Ledger *ledger);
 
-/* The record at index < ledger_n_records(), in the order of inode numbers. Indices move with every change. */
+/* The record at an index, in the order of inode numbers; NULL from ledger_n_records() on. Every change moves
+ * indices. */
 LedgerRecord *ledger_at(Ledger *ledger, size_t index);
-
-/* Bytes of the file as preallocated. */
-uint64_t ledger_file_size(const Ledger *ledger);

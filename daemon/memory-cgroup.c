@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* Asks the memory controller before the kernel has to refuse: an allocation past memory.max would wake the OOM
+ * killer. Each check walks from a cgroup up to the root by directory fds, so a cgroup that is removed and made anew
+ * under its name meanwhile is not taken for the first. Sums saturate at UINT64_MAX instead of wrapping, so that too
+ * large a number always refuses. */
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -8,10 +13,11 @@
 #include "memory-cgroup.h"
 #include "utf8.h"
 
-/* A user may nest cgroups of its own as deep as it likes; no walk up is to take longer than this. */
+/* Users can nest cgroups without a limit of depth in a subtree delegated to them; this bounds the time of a walk. */
 #define LEVELS_MAX 256U
 
-/* Called for each level from the cgroup itself upwards, without the root. Returns 0 to go on, else what the walk returns. */
+/* Called for each level from the cgroup itself upwards, without the root. Returns 0 to go on; any other value ends
+ * the walk and is returned by it. */
 typedef int (*level_t)(int level_fd, uint64_t id, void *userdata);
 
 static int walk_up(int root_fd, int cgroup_fd, level_t on_level, void *userdata) {
@@ -46,7 +52,7 @@ static int walk_up(int root_fd, int cgroup_fd, level_t on_level, void *userdata)
         return -ELOOP;
 }
 
-/* A removed cgroup's directory can still be opened by the fd, but has no files any more, and no links. */
+/* The directory of a removed cgroup can still be used by its fd, but it has no files and no links any more. */
 static int check_exists(int cgroup_fd) {
         struct stat st;
 
@@ -58,7 +64,7 @@ static int check_exists(int cgroup_fd) {
 static int collect_id(int level_fd _unused_, uint64_t id, void *userdata) {
         CgroupIds *ids = userdata;
 
-        /* Full: keep the first, the cgroup's own, and let the outer ones move down over the others. */
+        /* When it is full, the innermost ancestor is dropped: ids[0] stays, and the outer ones move down. */
         if (ids->n == CGROUP_IDS_MAX)
                 memmove(&ids->ids[1], &ids->ids[2], sizeof(ids->ids[0]) * (--ids->n - 1));
 
@@ -81,7 +87,8 @@ int cgroup_ids_read(int root_fd, int cgroup_fd, CgroupIds *ret) {
         return 0;
 }
 
-/* Reads memory.max or memory.high. Returns 1, or 0 when the level does not have the file: then there is no controller. */
+/* Reads memory.max or memory.high. Returns 1, or 0 when the level does not have the file: then there is no
+ * controller. */
 static int read_limit(int level_fd, const char *name, uint64_t *ret) {
         _cleanup_free_ char *text = NULL;
 
@@ -121,7 +128,7 @@ static int find_value(const char *text, const char *name, uint64_t *ret) {
         return -ENODATA;
 }
 
-/* What the kernel would give up before it says no: the page cache, and slab that can shrink. */
+/* Reads how much memory the kernel would reclaim before it refuses: the page cache, and slab that can shrink. */
 static int read_reclaimable(int level_fd, uint64_t *ret) {
         static const char *const names[] = { "inactive_file", "active_file", "slab_reclaimable" };
         _cleanup_free_ char *text = NULL;
@@ -155,12 +162,12 @@ static uint64_t add_saturated(uint64_t a, uint64_t b) {
 
 typedef struct Level {
         uint64_t limit; /* MEMORY_INFINITY: none */
-        uint64_t used;  /* pending and the worker's allowance included */
+        uint64_t used;  /* with pending bytes and MEMORY_CGROUP_WORKER_SIZE */
 } Level;
 
-/* Reads one level; memory.stat only if `size` more would not fit without it.
+/* Reads one level, and its memory.stat only if `size` bytes more would not fit without it.
  *
- * A level that vanishes under our hands (ENODEV of kernfs, ENOENT) bounds nobody any more. */
+ * A level that is removed meanwhile (ENODEV of kernfs, or ENOENT) has no limit any more. */
 static int read_level(int level_fd, uint64_t pending, uint64_t size, Level *ret) {
         uint64_t max = MEMORY_INFINITY, high = MEMORY_INFINITY, current, reclaimable = 0;
 
@@ -212,7 +219,7 @@ static uint64_t pending_bytes(const Walk *walk, uint64_t id) {
         return walk->pending ? walk->pending(id, walk->userdata) : 0;
 }
 
-/* Writes the path below the root, cut at the front when it is too long. */
+/* Writes the path below the root, cut at the front if it is too long, or "?" if it cannot be found out. */
 static void describe_path(int root_fd, int level_fd, char *buffer, size_t size) {
         _cleanup_free_ char *root = NULL, *path = NULL, *below = NULL;
         static const char ellipsis[] = "…";
@@ -233,7 +240,8 @@ static void describe_path(int root_fd, int level_fd, char *buffer, size_t size) 
         if (length < size)
                 memcpy(buffer, below, length + 1);
         else
-                (void) snprintf(buffer, size, "%s%s", ellipsis, utf8_next_character(below + length - (size - sizeof(ellipsis))));
+                (void) snprintf(buffer, size, "%s%s", ellipsis,
+                                utf8_next_character(below + length - (size - sizeof(ellipsis))));
 }
 
 static int check_level(int level_fd, uint64_t id, void *userdata) {
@@ -255,9 +263,8 @@ static int check_level(int level_fd, uint64_t id, void *userdata) {
         return -EDQUOT;
 }
 
-int memory_cgroup_check(
-                int root_fd, int cgroup_fd, uint64_t size, cgroup_pending_t pending, void *userdata, MemoryCgroupRefusal *ret) {
-
+int memory_cgroup_check(int root_fd, int cgroup_fd, uint64_t size, cgroup_pending_t pending, void *userdata,
+                        MemoryCgroupRefusal *ret) {
         Walk walk = {
                 .size = size,
                 .pending = pending,
@@ -305,7 +312,7 @@ int memory_cgroup_headroom(int root_fd, int cgroup_fd, cgroup_pending_t pending,
         return 0;
 }
 
-/* Of one control group; -ENOENT where it has no memory controller. */
+/* Reads the count of this cgroup alone. Returns 0, or -ENOENT where it has no memory controller. */
 static int read_oom_kills(int cgroup_fd, uint64_t *ret) {
         static const char *const files[] = { "memory.events.local", "memory.events" };
 
@@ -329,7 +336,7 @@ int memory_cgroup_oom_kills(int cgroup_fd, uint64_t *ret) {
         if (level_fd < 0 || fstat(level_fd, &st) < 0)
                 return -errno;
 
-        /* Where the controller is not enabled, the memory is the nearest ancestor's that has it. */
+        /* Where the controller is not enabled, processes are charged to the nearest ancestor that has it. */
         for (dev_t device = st.st_dev; st.st_dev == device;) {
                 int r = read_oom_kills(level_fd, ret);
                 if (r == -ENODEV)
@@ -387,9 +394,8 @@ int memory_info_read(const char *path, MemoryInfo *ret) {
         return 0;
 }
 
-int memory_info_check(
-                const MemoryInfo *info, uint64_t keep, uint64_t reserved, uint64_t size, uint64_t *ret_limit, uint64_t *ret_used) {
-
+int memory_info_check(const MemoryInfo *info, uint64_t keep, uint64_t reserved, uint64_t size, uint64_t *ret_limit,
+                      uint64_t *ret_used) {
         uint64_t limit = info->total - MIN(info->total, keep);
         uint64_t used = add_saturated(info->total - MIN(info->total, info->available), reserved);
 

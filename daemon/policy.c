@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* The rules of the configuration, applied to one client and one heap. All functions are pure: the same rules and
+ * facts always give the same answer, so that reserve, adopt and reload agree on who has a part in a reserve. */
+
 #include <string.h>
 
 #include "policy.h"
 
-/* Half of a bounded heap for one client, where nothing else was said. */
+/* The default ClientBytesMax= of a heap with a region: half of it. */
 static const PolicyAmount heap_client_bytes_max_bounded = { POLICY_AMOUNT_PERCENT, 5000 };
 
 uint64_t policy_amount_resolve(PolicyAmount amount, uint64_t whole, uint64_t otherwise) {
@@ -14,7 +17,7 @@ uint64_t policy_amount_resolve(PolicyAmount amount, uint64_t whole, uint64_t oth
                 return amount.value;
 
         case POLICY_AMOUNT_PERCENT:
-                /* whole × 10000 may pass 2^64: divide first, then add what that lost. */
+                /* whole × value may pass 2^64, so the quotient and the remainder are multiplied separately. */
                 return whole / 10000 * amount.value + whole % 10000 * amount.value / 10000;
 
         case POLICY_AMOUNT_UNSET:
@@ -32,7 +35,7 @@ static bool list_contains(char *const *list, const char *s) {
         return false;
 }
 
-/* A user's manager names its units as the user likes, `camera.service` too. Only the system's unit names say something. */
+/* The unit that rules may name. A user's manager names its units as the user likes, so those match no rule. */
 static const char *system_unit(const Identity *identity) {
         return identity->unit_is_user ? NULL : identity->unit;
 }
@@ -92,7 +95,7 @@ static uint64_t min_u64(uint64_t a, uint64_t b) {
         return a < b ? a : b;
 }
 
-/* The rules of all names of the target, taken together. */
+/* Combines the rules for all names of the target. */
 static void target_limits(
                 const Policy *policy,
                 const Identity *identity,
@@ -111,7 +114,8 @@ static void target_limits(
 
                 if (heap->client_bytes_max.kind != POLICY_AMOUNT_UNSET) {
                         has_rule = true;
-                        client_bytes = min_u64(client_bytes, policy_amount_resolve(heap->client_bytes_max, whole, LIMIT_INFINITY));
+                        client_bytes = min_u64(client_bytes,
+                                               policy_amount_resolve(heap->client_bytes_max, whole, LIMIT_INFINITY));
                 }
 
                 uint64_t r = bounded ? policy_amount_resolve(heap->reserve_bytes, whole, 0) : 0;

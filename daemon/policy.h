@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
-/* May this client use this heap, and which limits hold for it. Pure: the rules come from config.c, the facts from the
- * caller, and nothing is asked of the system. */
+/* Whether a client may use a heap, and which limits hold for it. Pure: the rules come from config.c, the facts from
+ * the caller, and nothing is asked of the system. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,7 +12,7 @@
 #include "identity.h"
 #include "quota.h"
 
-/* An amount as it was written. A percentage is kept until it is known of what. */
+/* An amount as written in the configuration. What a percentage is of is known only when a limit is computed. */
 typedef enum PolicyAmountKind {
         POLICY_AMOUNT_UNSET,   /* not configured: the next more general rule holds */
         POLICY_AMOUNT_NUMBER,  /* bytes, or buffers; LIMIT_INFINITY for none */
@@ -30,7 +30,7 @@ typedef struct PolicyHeap {
         PolicyAmount client_bytes_max; /* unset: half of a bounded heap, no limit of its own for others */
         PolicyAmount reserve_bytes;    /* unset: 0 */
         char **reserve_for;            /* units; NULL-terminated, or NULL */
-        unsigned restricted;           /* bits, one for each Allow list that was not empty, whether or not its names exist */
+        unsigned restricted;           /* a bit for each Allow list that is set, even if none of its names exists */
         uid_t *allow_uids;
         size_t n_allow_uids;
         gid_t *allow_gids;
@@ -66,14 +66,15 @@ typedef struct PolicySubject {
         size_t n_gids;
 } PolicySubject;
 
-/* What is asked for. Borrowed. A heap whose region has other names is bound by the rules for each of them. */
+/* The heap that is asked for. Borrowed. Rules for any name of its region apply. */
 typedef struct PolicyTarget {
-        const char *const *names; /* every heap name that draws from this region, the one asked for among them */
+        const char *const *names; /* the names of all heaps of its region, its own among them */
         size_t n_names;
-        uint64_t size; /* of a bounded heap, in bytes; 0 for one that is not */
+        uint64_t size; /* of the region, in bytes; 0 for a heap without bounds */
 } PolicyTarget;
 
-/* Limits in bytes and buffers; LIMIT_INFINITY for none. With Enforce=no all of them are none and keep_available is 0. */
+/* Limits in bytes and buffers, LIMIT_INFINITY for no limit. With Enforce=no there is no limit, and keep_available is
+ * 0. */
 typedef struct PolicyLimits {
         uint64_t client_bytes;
         uint64_t client_buffers;
@@ -81,25 +82,26 @@ typedef struct PolicyLimits {
         uint64_t system_bytes;
         uint64_t keep_available; /* MemAvailable may not fall below it */
 
-        /* Of the target; all none when there is no target. */
-        uint64_t heap_client_bytes; /* this client, of this region */
-        uint64_t heap_bytes;        /* everybody together, of this region: its size */
+        /* Of the target's region; LIMIT_INFINITY without a target. */
+        uint64_t heap_client_bytes; /* this client */
+        uint64_t heap_bytes;        /* all clients together: the region's size */
         uint64_t heap_others_bytes; /* all clients without a part in the reserve together: size less reserve */
-        bool heap_has_reserve;      /* this client may use the reserve: do not charge it to the others' account */
+        bool heap_has_reserve;      /* this client may use the reserve, so it is not charged to the others' account */
 } PolicyLimits;
 
-/* The number an amount stands for; of a percentage, rounded down. Unset gives `otherwise`. */
+/* The number an amount stands for. A percentage is of `whole`, rounded down. Unset gives `otherwise`. */
 uint64_t policy_amount_resolve(PolicyAmount amount, uint64_t whole, uint64_t otherwise);
 
-/* Whether every rule for the target's names lets the subject in. Where a rule has Allow lists, being in one of them is
- * enough; where it has none, everyone is let in. Root is no exception. Enforce=no changes nothing here. */
+/* Whether every rule for the target's names admits the subject. A rule with Allow lists admits subjects that are in
+ * one of them; a rule without admits everyone. Root is no exception, and Enforce=no changes nothing here. */
 bool policy_may_use(const Policy *policy, const PolicySubject *subject, const PolicyTarget *target);
 
-/* Which limits hold for a client of that identity. target may be NULL (GetUsage without a heap). ram: MemTotal in bytes.
+/* The limits that hold for a client of that identity. target: NULL for those that concern no heap. ram: MemTotal in
+ * bytes.
  *
- * Where a region has several names, the smallest of their limits and the largest of their reserves hold, and the reserve
- * is for the units of all. A unit with a part in the reserve may hold as much of the heap as the reserve at least. A
- * reserve of a heap without bounds means nothing. */
+ * Of a region with several names, the smallest of their limits and the largest of their reserves hold, and the
+ * reserve is for the units of all of them. A unit with a part in the reserve may always hold as many bytes as the
+ * reserve has. A reserve of a heap without bounds is ignored. */
 void policy_limits(
                 const Policy *policy,
                 const Identity *identity,

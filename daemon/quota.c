@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Whoever can be made to pay has an account: the client, the user, the client's share of a heap, the heap, the system. An
- * account is two sums and no more; it knows neither its limit nor who is charged to it. Limits come with each request, since
- * they may have changed with the configuration, and a limit that has sunk below what is used takes nothing away.
+/* Every payer has an account: a client, a user, a client's share of a heap, a heap, the system. An account is a pair
+ * of sums. It stores no limits: these come with each request, since a reload may change them. A limit that has
+ * fallen below what is used refuses new requests and takes nothing away.
  *
- * A charge is a value inside the thing that is paid for, and remembers which accounts hold it. So whoever ends the thing
- * ends the charge, once, on every path: an empty charge is given back as often as you like. The accounts are freed by
- * their owners, which asserts that they are empty; a lost charge therefore stops the first test that loses it, instead of
- * making a client poorer day by day.
+ * A charge lies inside the thing that is paid for, and remembers which accounts hold it. The code that ends the
+ * thing ends the charge, on every path: giving an empty charge back does nothing. The owner of an account asserts
+ * that it is empty when it frees it, so a lost charge stops the first test that loses one, instead of lowering a
+ * client's quota for good.
  *
- * A request is first checked against all its accounts and then charged to all: what is refused never held anything. */
+ * A request is checked against all its accounts before any is charged, so a refused request never holds anything.
+ * The sum of an account always equals the sum of the charges that name it. */
 
 #include <assert.h>
 #include <errno.h>
@@ -39,9 +40,8 @@ static bool exceeds(uint64_t used, uint64_t requested, uint64_t limit) {
         return __builtin_add_overflow(used, requested, &sum) || sum > limit;
 }
 
-static int check_demands(
-                const QuotaDemand *demands, size_t n_demands, uint64_t bytes, uint64_t buffers, QuotaRefusal *ret_refusal) {
-
+static int check_demands(const QuotaDemand *demands, size_t n_demands, uint64_t bytes, uint64_t buffers,
+                         QuotaRefusal *ret_refusal) {
         for (size_t i = 0; i < n_demands; i++) {
                 const QuotaDemand *d = &demands[i];
                 QuotaRefusal refusal = { .index = i, .scope = d->scope, .name = d->name };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Between the accounting, which knows clients and heaps, and policy.c, which knows neither: finds the facts that a rule is
- * about, and asks. The configuration is read anew for each question, so an answer always is that of the configuration in force. */
+/* Between the accounting, which knows clients and heaps, and policy.c, which knows neither: finds the facts that a
+ * rule is about, and asks. The configuration is read anew for each question, so an answer always is that of the
+ * configuration in force. */
 
 #include "rules.h"
 
