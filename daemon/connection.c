@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* A connection joins the peer of a socket to the client that it belongs to. Invariant: a client's n_connections and n_admitted
- * are the numbers of its connections that are open and that are admitted, so that the client stays while one is open. */
+/* A connection joins the peer of a socket to the client that it belongs to. Invariant: a client's n_connections and
+ * n_admitted are the numbers of its connections that are open and that are admitted, so that the client stays while one
+ * is open. */
 
 #include "connection.h"
 

@@ -11,7 +11,8 @@ typedef struct Connection {
         bool admitted;  /* counted against ConnectionsMax= and ConnectionsPerUserMax= */
 } Connection;
 
-/* Identifies the peer of a connected socket, and counts the connection for its client; see peer_new() for cgroup_root_fd.
+/* Identifies the peer of a connected socket, and counts the connection for its client; see peer_new() for
+ * cgroup_root_fd.
  *
  * Returns 0; the caller owes a connection_close(). Or -errno: -ESRCH when the peer has gone already. */
 int connection_open(ClientRegistry *clients, int cgroup_root_fd, int socket_fd, Connection *ret);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* A name leads to one candidate, a role to several, which are tried in the registry's order until one is ready and fits. A
- * heap that is not ready has its module loaded, unless it is denied.
+/* A name leads to one candidate, a role to several, which are tried in the registry's order until one is ready and
+ * fits. A heap that is not ready has its module loaded, unless it is denied.
  *
- * Invariants: each step reports, or arranges for the next step in the event loop; never both. What is told at the end is the
- * failure of the first candidate that failed. A name that no module provides leaves nothing in the registry. */
+ * Invariants: each step reports, or arranges for the next step in the event loop; never both. What is told at the end
+ * is the failure of the first candidate that failed. A name that no module provides leaves nothing in the registry. */
 
 #include <stdio.h>
 
@@ -249,8 +249,8 @@ static void on_scanned(void *userdata) {
                 choice_step(choice);
 }
 
-/* Finds the candidates of the role: now if one is ready, else after a scan of the modules. udmabuf, which stands in for others,
- * counts as ready only if the last scan is recent. The choice may be gone when this returns. */
+/* Finds the candidates of the role: now if one is ready, else after a scan of the modules. udmabuf, which stands in for
+ * others, counts as ready only if the last scan is recent. The choice may be gone when this returns. */
 static void choice_begin_role(HeapChoice *choice) {
         HeapScan *scan = choice->sources.scan;
 

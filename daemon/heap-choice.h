@@ -5,7 +5,7 @@
 #include "heap-scan.h"
 #include "heap.h"
 
-/* Finds the heap for one request, and has its module loaded if need be: the named one, or the best of a role that fits. */
+/* Finds the heap for a request, and has its module loaded if need be: the named one, or the best of a role. */
 typedef struct HeapChoice HeapChoice;
 
 /* Where to look. Everything is borrowed, and must outlive the choice. */
@@ -25,8 +25,8 @@ typedef enum HeapFit {
         HEAP_TOO_SMALL,          /* its region is smaller than a buffer */
 } HeapFit;
 
-/* Asked before a module is loaded for a heap, when only HEAP_DENIED counts and the heap may be one that the registry does not
- * know; and again when the heap is ready. The heap is borrowed for the call. Must not free the choice. */
+/* Asked before a module is loaded for a heap, when only HEAP_DENIED counts and the heap may be one that the registry
+ * does not know; and again when the heap is ready. The heap is borrowed for the call. Must not free the choice. */
 typedef HeapFit (*heap_fits_t)(const Heap *heap, void *userdata);
 
 typedef enum ChoiceOutcome {
@@ -47,8 +47,8 @@ typedef struct ChoiceResult {
         int error;          /* negative errno */
 } ChoiceResult;
 
-/* Called from the event loop: once, and once more after each heap_choice_reject(), perhaps before that returns. May free the
- * choice, and *result with it; neither is touched afterwards. */
+/* Called from the event loop: once, and once more after each heap_choice_reject(), perhaps before that returns. May
+ * free the choice, and *result with it; neither is touched afterwards. */
 typedef void (*heap_chosen_t)(const ChoiceResult *result, void *userdata);
 
 /* heap: the name that was asked for, or NULL; then role is what is wanted. Both are copied. Returns 0, or -errno. */
@@ -57,9 +57,10 @@ int heap_choice_new(const HeapSources *sources, const char *heap, const char *ro
 HeapChoice *heap_choice_free(HeapChoice *choice);
 DEFINE_CLEANUP(HeapChoice, heap_choice_free);
 
-/* The heap that was chosen cannot be used after all: goes on with the next one of the role. reason is copied. The choice may be
- * gone when this returns. */
+/* The heap that was chosen cannot be used after all: goes on with the next one of the role. reason is copied. The
+ * choice may be gone when this returns. */
 void heap_choice_reject(HeapChoice *choice, const char *reason);
 
-/* The name of the heap in hand; before there is one, the name or the role that was asked for. Good until the choice goes on. */
+/* The name of the heap in hand; before there is one, the name or the role that was asked for. Good until the choice
+ * goes on. */
 const char *heap_choice_name(const HeapChoice *choice);

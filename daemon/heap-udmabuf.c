@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* Reads the kernel's limit on a buffer of udmabuf. Invariant: a buffer is refused only if the kernel surely would
+ * refuse it; where the parameter cannot be read or means no limit, the kernel is asked. */
+
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -14,7 +17,7 @@ bool heap_udmabuf_refuses(const char *sysfs, uint64_t size, char ret_reason[stat
 
         if ((size_t) snprintf(path, sizeof(path), "%s/module/udmabuf/parameters/size_limit_mb", sysfs) >= sizeof(path) ||
             read_u64_at(AT_FDCWD, path, &limit_mb) < 0)
-                return false; /* the kernel will say */
+                return false;
 
         if (limit_mb >= UINT64_MAX >> 20 || size <= limit_mb << 20)
                 return false;

@@ -3,8 +3,8 @@
 /* The registry of heaps joins three sources: the nodes of the kernel (ready), the modules that are declared for a heap
  * (loadable), and the result of the last load (failed). Each source reports its changes here.
  *
- * Invariants: a heap is never freed before the registry. Its region is always one of the registry's present regions, or NULL:
- * registry_find_regions() follows each change of the regions and the roles. */
+ * Invariants: a heap is never freed before the registry. Its region is always one of the registry's present regions, or
+ * NULL: registry_find_regions() follows each change of the regions and the roles. */
 
 #include <stdio.h>
 
@@ -43,14 +43,10 @@ static Region *region_free(Region *region) {
 DEFINE_CLEANUP(Region, region_free);
 
 void heap_registry_done(HeapRegistry *registry) {
-        for (Heap *heap = TAKE_PTR(registry->heaps), *next; heap; heap = next) {
-                next = heap->next;
-                heap_free(heap);
-        }
-        for (Region *region = TAKE_PTR(registry->regions), *next; region; region = next) {
-                next = region->next;
-                region_free(region);
-        }
+        while (registry->heaps)
+                heap_free(LIST_TAKE_FIRST(registry->heaps));
+        while (registry->regions)
+                region_free(LIST_TAKE_FIRST(registry->regions));
         registry->roles = NULL;
 }
 
@@ -76,8 +72,8 @@ static bool names_a_region(const HeapRegistry *registry, const char *heap_name) 
         return false;
 }
 
-/* A kernel without our cma_region bus does not say which region is the default one. The only region is. Among several, it is
- * the one that a role with other_regions lists, if there is just one such. */
+/* A kernel without our cma_region bus does not say which region is the default one. The only region is. Among several,
+ * it is the one that a role with other_regions lists, if there is just one such. */
 static const Region *guess_default_region(const HeapRegistry *registry) {
         const Region *found = NULL;
 
@@ -213,7 +209,8 @@ static bool is_spelt(const char *name, const char *spelling) {
         return !*name && !*spelling;
 }
 
-/* libkmod turns every '-' of modprobe.d into '_'. The roles, and the regions, know how such a name is spelled. */
+/* Finds the spelling of a declared name: libkmod turns every '-' of modprobe.d into '_'. Roles and regions have the
+ * real names. */
 static const char *respell(const HeapRegistry *registry, const char *name) {
         for (const Role *role = registry->roles; role; role = role->next)
                 for (char **entry = role->heaps; *entry; entry++)
@@ -250,7 +247,7 @@ void heap_registry_scan_end(HeapRegistry *registry) {
         for (Heap *heap = registry->heaps; heap; heap = heap->next) {
                 HeapState before = heap->state;
 
-                /* A heap that failed stays so until it is tried again: what the scan sees may still be what failed. */
+                /* After a failed load a heap stays failed until the next load: the scan may see the same module. */
                 if (heap->state == HEAP_LOADABLE || (heap->state == HEAP_FAILED && !heap->reason))
                         heap_reset(heap);
 
@@ -321,8 +318,7 @@ int heap_registry_add_region(HeapRegistry *registry, const char *name, uint64_t 
         region->size = size;
         region->is_default = is_default;
         region->present = true;
-        region->next = registry->regions;
-        registry->regions = TAKE_PTR(region);
+        LIST_PREPEND(registry->regions, TAKE_PTR(region));
         registry_find_regions(registry);
         heap_registry_changed(registry);
         return 0;
@@ -378,7 +374,8 @@ bool heap_registry_shows(const HeapRegistry *registry, const Heap *heap) {
         if (heap->state == HEAP_FAILED)
                 return heap->reason != NULL;
 
-        /* modprobe.d declares cma_heap for every name that a board may give its region. Only names of this board are shown. */
+        /* modprobe.d declares cma_heap for every name that a board may give its region. Only names of this board are
+         * shown. */
         return !registry->regions_known || heap->region || !names_a_region(registry, heap->name);
 }
 
@@ -390,9 +387,9 @@ bool role_serves(const Role *role, const Heap *heap) {
         return role->other_regions && heap->region;
 }
 
-/* The turn in which a heap is tried: first those that need no load, then the rest. udmabuf stands in for heaps that this
- * kernel does not have, so it comes after those that have a module, but before those whose module failed. A heap that is
- * neither ready nor declared for a module is not tried. */
+/* The turn in which a heap is tried: first those that need no load, then the rest. udmabuf stands in for heaps that
+ * this kernel does not have, so it comes after those that have a module, but before those whose module failed. A heap
+ * that is neither ready nor declared for a module is not tried. */
 #define TURNS 4
 
 static int heap_turn(const Heap *heap, bool udmabuf_is_ready) {

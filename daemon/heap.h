@@ -11,13 +11,13 @@
 /* What upstream's cma_heap calls the default area, beside the area's own name. */
 #define HEAP_DEFAULT_CMA_REGION "default_cma_region"
 
-/* The kernel's /dev/udmabuf: no dma-buf heap, but listed as one, since the worker can make a dma-buf with it. */
+/* The kernel's /dev/udmabuf: it is no dma-buf heap, but is listed as one, since a worker can make a dma-buf with it. */
 #define HEAP_UDMABUF "udmabuf"
 
 typedef enum HeapState {
         HEAP_READY,    /* the kernel has it */
         HEAP_LOADABLE, /* a module is declared for it and installed */
-        HEAP_FAILED,   /* the last attempt to load its module failed, see reason */
+        HEAP_FAILED,   /* neither; if the last attempt to load its module failed, reason says why */
 } HeapState;
 
 typedef enum HeapKind {
@@ -44,21 +44,21 @@ struct Heap {
         char *name;
         HeapKind kind;
         HeapState state;
-        const Region *region; /* that it draws from; NULL if none bounds it, or none is known. Kept up to date by the registry */
+        const Region *region; /* that it draws from, or NULL; kept up to date by the registry */
         char *reason;        /* HEAP_FAILED: why */
         char *module;        /* the module declared for it, or NULL */
-        bool declared;       /* the last scan found a module for it, and that module can be had */
+        bool declared;       /* the last scan found a module for it that is installed */
         uint64_t failed_at;  /* HEAP_FAILED: CLOCK_BOOTTIME in µs */
-        uint64_t bytes_used; /* of buffers handed out from it and alive */
+        uint64_t bytes_used; /* of living buffers that were handed out from it */
 };
 
-/* What a client may want a heap for. The configuration owns the roles. */
+/* A purpose for which clients ask for a heap. The configuration owns the roles. */
 typedef struct Role Role;
 struct Role {
         Role *next;
         char *name;
-        char **heaps;       /* first choice first, NULL-terminated; one that ends in '*' stands for all that begin so */
-        bool other_regions; /* after those, every other heap that draws from a region */
+        char **heaps;       /* best first, NULL-terminated; one that ends in '*' stands for all names that begin so */
+        bool other_regions; /* after those, any other heap that has a region serves too */
 };
 
 /* Called after anything that ListHeaps shows has changed. */
@@ -88,8 +88,8 @@ void heap_registry_changed(HeapRegistry *registry);
 /* Path of the device that allocates for a heap. Returns 0, or -ENAMETOOLONG. */
 int heap_device_path(const Heap *heap, char *buffer, size_t size);
 
-/* A heap that only has the name, the kind and the region of one: for questions about a heap that the registry does not know.
- * Good until the registry changes or name goes. */
+/* A heap that only has the name, the kind and the region of one: for questions about a heap that the registry does not
+ * know. Good until the registry changes or name goes. */
 Heap heap_registry_stranger(const HeapRegistry *registry, const char *name);
 
 /* The heap of that name, or NULL. */
@@ -98,7 +98,7 @@ Heap *heap_registry_find(HeapRegistry *registry, const char *name);
 /* The heap of that name, added as HEAP_FAILED without a reason if it is new. Returns 0 or -ENOMEM. */
 int heap_registry_get(HeapRegistry *registry, const char *name, Heap **ret);
 
-/* The kernel has this heap now; or has it no more (drivers other than heap modules can be unbound). 0 or -ENOMEM. */
+/* The kernel has this heap now; or no longer has it (drivers other than heap modules can be unbound). 0 or -ENOMEM. */
 int heap_registry_appeared(HeapRegistry *registry, const char *name);
 void heap_registry_vanished(HeapRegistry *registry, const char *name);
 
@@ -108,10 +108,12 @@ void heap_registry_scan_begin(HeapRegistry *registry);
 int heap_registry_declare(HeapRegistry *registry, const char *name, const char *module, bool installed);
 void heap_registry_scan_end(HeapRegistry *registry);
 
-/* The attempt to make a heap ready failed: reason is copied. */
+/* The attempt to make a heap ready failed; now is now_usec(). module may be NULL; module and reason are copied. 0 or
+ * -ENOMEM. */
 int heap_registry_failed(HeapRegistry *registry, const char *name, const char *module, const char *reason, uint64_t now);
 
-/* One enumeration of the regions: begin, once per region, end. */
+/* One enumeration of the regions: begin, once per region, end. Regions that were not added are freed at the end. size
+ * is in bytes, 0 if unknown; a size or a default that is not told again stays. 0 or -ENOMEM. */
 void heap_registry_regions_begin(HeapRegistry *registry);
 int heap_registry_add_region(HeapRegistry *registry, const char *name, uint64_t size, bool is_default);
 void heap_registry_regions_end(HeapRegistry *registry);
@@ -123,7 +125,7 @@ bool heap_registry_is_served(const HeapRegistry *registry, const Region *region)
 /* Whether the kernel charges the memory cgroup of the allocating task for this heap's pages. */
 bool heap_registry_kernel_charges(const HeapRegistry *registry, const Heap *heap);
 
-/* Whether ListHeaps shows this heap: it is ready, it could be loaded, or it failed when somebody asked for it. */
+/* Whether ListHeaps shows this heap: it is ready, it could be loaded, or a load of it failed. */
 bool heap_registry_shows(const HeapRegistry *registry, const Heap *heap);
 
 /* Size in bytes of the heap's region, the largest possible buffer; 0 if unknown, and for a heap without a region. */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* A duplicate of the connection's descriptor is polled edge-triggered and with a higher priority than sd-varlink's own source,
- * so that each arrival is seen, by peeking, before sd-varlink reads it. Only the last byte matters: NUL ends a message.
+/* Polls a duplicate of the connection's fd, edge-triggered and with a higher priority than sd-varlink's own source. So
+ * each arrival is seen, by peeking, before sd-varlink reads it. Only the last byte matters, since NUL ends a message.
  *
- * sd-varlink reads on in the turn of the loop in which it has answered. What comes just then is not seen: a part of a message
- * that is sent on the heels of a reply, and nothing more, counts as idle. It costs a connection of those a user may have. */
+ * Invariant: a connection is idle without limit only after a whole message. There is one exception: sd-varlink reads
+ * once more directly after it has replied, and bytes that arrive just then are not seen here. A peer that sends a part
+ * of a message at that moment, and nothing more, counts as idle; it uses up one of its user's connections. */
 
 #include <fcntl.h>
 #include <sys/epoll.h>
@@ -17,9 +18,9 @@
 
 struct InputWatch {
         int fd;
-        bool partial;           /* the last byte seen was not the end of a message */
+        bool partial;           /* the last byte seen did not end a message */
         bool had_message;
-        uint64_t message_begun; /* or, before the first one, when the peer connected */
+        uint64_t message_begun; /* before the first message: when the peer connected */
         uint64_t last_input;
         input_arrived_t on_arrived;
         input_stalled_t on_stalled;
@@ -39,11 +40,12 @@ InputWatch *input_watch_free(InputWatch *watch) {
         return NULL;
 }
 
-/* Finds the last of the bytes that wait in the socket. Returns 1, or 0 when none does, or the peer has gone. */
+/* Finds the last of the bytes that wait in the socket, and whether any of the last few ends a message. Returns 1; or 0
+ * if no byte waits or the peer has gone. */
 static int peek_last_byte(int fd, size_t available, char *ret_last, bool *ret_any_end) {
         char buffer[4096];
 
-        /* More than fits into the buffer is scattered over it again and again; what was written last stays. */
+        /* All parts of the iovec are the one buffer, so the bytes that were written last stay in it. */
         struct iovec iov[64];
         size_t n_iov = 0, left = available;
 
@@ -58,7 +60,7 @@ static int peek_last_byte(int fd, size_t available, char *ret_last, bool *ret_an
                 return 0;
 
         if ((size_t) n < available && n_iov == ELEMENTSOF(iov)) {
-                *ret_last = 0; /* its end is out of sight, and it is not silent */
+                *ret_last = 0; /* there are more bytes than the iovec holds: the peer is not silent */
                 *ret_any_end = true;
                 return 1;
         }
@@ -94,7 +96,7 @@ static int on_input(sd_event_source *source _unused_, int fd, uint32_t revents _
         if (ioctl(fd, FIONREAD, &available) < 0 || available < 0)
                 available = 0;
 
-        /* Nothing there: sd-varlink was faster. It may have been the end of a message, of which the peer is given the benefit. */
+        /* If nothing is there, sd-varlink was faster. It may have read the end of a message, so that is assumed. */
         if (peek_last_byte(fd, available, &last, &any_end) == 0) {
                 last = 0;
                 any_end = true;
@@ -106,14 +108,14 @@ static int on_input(sd_event_source *source _unused_, int fd, uint32_t revents _
         watch->partial = last != 0;
         watch->had_message = watch->had_message || any_end;
         watch_set_timer(watch);
-        watch->on_arrived(available, watch->userdata); /* which may free the watch */
+        watch->on_arrived(available, watch->userdata); /* may free the watch */
         return 0;
 }
 
 static int on_timer(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
         InputWatch *watch = userdata;
 
-        watch->on_stalled(watch->userdata); /* which may free the watch */
+        watch->on_stalled(watch->userdata); /* may free the watch */
         return 0;
 }
 

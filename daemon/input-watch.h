@@ -5,20 +5,21 @@
 
 #include "macro.h"
 
-/* Watches what a client sends, without taking it: sd-varlink has no time-out for a peer that connects and says nothing, or
- * begins a message and never ends it. */
+/* Watches the bytes that a client sends, without reading them: sd-varlink has no timeout for a peer that connects and
+ * sends nothing, or begins a message and never ends it. */
 typedef struct InputWatch InputWatch;
 
-/* Something has arrived, and so many bytes are waiting now. */
+/* Bytes have arrived; `available` bytes are waiting now. May free the watch, which is not touched afterwards. */
 typedef void (*input_arrived_t)(size_t available, void *userdata);
 
-/* The peer has been silent for too long; called at most once. */
+/* The peer has been silent for too long. Called at most once. May free the watch, which is not touched afterwards. */
 typedef void (*input_stalled_t)(void *userdata);
 
-/* fd: the connection, a stream of messages that each end in a NUL byte; borrowed.
+/* fd: the connection, a stream of messages that each end in a NUL byte; duplicated.
  *
- * on_arrived is called before anybody else can have read what arrived. on_stalled is called when no whole message has come within INPUT_FIRST_MESSAGE_USEC, when a part of a message is followed
- * by nothing for INPUT_PART_USEC, or when one message takes longer than INPUT_FIRST_MESSAGE_USEC. Returns 0, or -errno. */
+ * on_arrived is called before another event source of the loop reads the bytes. on_stalled is called when the first
+ * message is not whole within INPUT_FIRST_MESSAGE_USEC, when nothing follows a part of a message for INPUT_PART_USEC,
+ * or when one message takes longer than INPUT_FIRST_MESSAGE_USEC. Returns 0, or -errno. */
 int input_watch_new(sd_event *event, int fd, input_arrived_t on_arrived, input_stalled_t on_stalled, void *userdata, InputWatch **ret);
 InputWatch *input_watch_free(InputWatch *watch);
 DEFINE_CLEANUP(InputWatch, input_watch_free);

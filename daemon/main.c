@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* The program dmaheapd: parses the command line, then either checks the configuration or runs the daemon until its
+ * event loop ends. Invariant: the manager outlives the varlink server. */
+
 #include <getopt.h>
 #include <stdio.h>
 
@@ -16,7 +19,8 @@ static void on_config_problem(const char *path, unsigned line, const char *messa
                 printf("%s: %s\n", path, message);
 }
 
-/* Returns the exit status: 1 if anything in the files is not as it should be. */
+/* Checks the file at path, or with NULL all files of the configuration. Returns the exit status: 1 if there is a
+ * problem. */
 static int check_config(const char *path) {
         Config *config = NULL;
         int r;

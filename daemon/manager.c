@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The manager sets up the daemon, loads heaps for the regions of the machine, reads the configuration again on SIGHUP, and
- * exits when the daemon is idle.
+/* The manager sets up the daemon, loads heaps for the regions of the machine, reads the configuration again on SIGHUP,
+ * and exits when the daemon is idle.
  *
- * Invariants: READY=1 is sent once, when clients can connect and no region waits for its heap. The daemon exits by itself only
- * while nobody is connected and no request, worker, load or census is under way. */
+ * Invariants: the first READY=1 is sent when clients can connect and no region waits for its heap. The daemon exits by
+ * itself only while nobody is connected and no request, worker, load or census is under way. */
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -53,7 +53,8 @@ static void on_region_chosen(const ChoiceResult *result _unused_, void *userdata
         manager_announce(manager);
 }
 
-/* Loads the heaps of regions that no ready heap serves, one after the other, so that they are there before a client asks. */
+/* Loads the heaps of regions that no ready heap serves, one after the other, so that they are there before a client
+ * asks. */
 static void manager_load_regions(Manager *manager) {
         for (Region *region = manager->heaps.regions; region && !manager->region_choice; region = region->next) {
                 if (region->load_tried)
@@ -248,7 +249,8 @@ static void on_first_scan(void *userdata) {
         *(bool *) userdata = true;
 }
 
-/* Waits for a scan of the modules. Nothing else in the daemon runs the event loop like this; no client is connected yet. */
+/* Waits for a scan of the modules. Nothing else in the daemon runs the event loop like this; no client is connected
+ * yet. */
 static int manager_first_scan(Manager *manager) {
         RoundWait *wait;
         bool done = false;
@@ -265,8 +267,8 @@ static int manager_first_scan(Manager *manager) {
         return r;
 }
 
-/* Whether a client has started the daemon: then only the heaps that clients ask for are loaded. Otherwise cma-region.target or
- * an administrator has, and the heaps of all regions are. */
+/* Whether a client has started the daemon: then only the heaps that clients ask for are loaded. Otherwise
+ * cma-region.target or an administrator has, and the heaps of all regions are. */
 static bool client_is_waiting(void) {
         int n = sd_listen_fds(false);
 

@@ -6,8 +6,8 @@
 #include "config.h"
 #include "request.h"
 
-/* Owns every object of the daemon below the varlink server. A client's open socket is a `Connection`, its Allocate call an
- * `AllocateRequest` of the allocator. */
+/* Owns every object of the daemon below the varlink server. A client's open socket is a `Connection`, its Allocate call
+ * an `AllocateRequest` of the allocator. */
 typedef struct Manager {
         sd_event *event;
         Config *config;
@@ -37,14 +37,14 @@ int manager_new(Manager **ret);
 Manager *manager_free(Manager *manager);
 DEFINE_CLEANUP(Manager, manager_free);
 
-/* Brings up everything that the first client needs: configuration, spawner, device monitor, heaps and what can be loaded, the
- * ledger reconciled with a census. Blocks until then; call it before listening.
+/* Brings up everything that the first client needs: configuration, spawner, device monitor, heaps and what can be
+ * loaded, the ledger reconciled with a census. Blocks until then; call it before listening.
  *
  * Returns 0; -ECANCELED if SIGTERM or SIGINT came meanwhile; or -errno, logged. */
 int manager_startup(Manager *manager);
 
-/* Call once listening. Sends `READY=1` when the heaps of all regions found at start are loaded; units that need them at boot
- * wait for it. Clients are served meanwhile. */
+/* Call once listening. Sends `READY=1` when the heaps of all regions found at start are loaded; units that need them at
+ * boot wait for it. Clients are served meanwhile. */
 void manager_serving(Manager *manager);
 
 /* The product string of GetInfo: daemon name and census method. Owned by the manager. */
@@ -53,12 +53,12 @@ const char *manager_product(const Manager *manager);
 /* Sets the one callback for changes of what ListHeaps shows; NULL for none. */
 void manager_set_heaps_changed(Manager *manager, heap_changed_t on_heaps_changed, void *userdata);
 
-/* Identifies the peer of a connected socket. Returns 0; the caller owes a manager_disconnect(). Or -errno: -ESRCH when the peer
- * has gone already. */
+/* Identifies the peer of a connected socket. Returns 0; the caller owes a manager_disconnect(). Or -errno: -ESRCH when
+ * the peer has gone already. */
 int manager_connect(Manager *manager, int socket_fd, Connection *ret);
 
-/* Counts the connection against ConnectionsMax= and ConnectionsPerUserMax=. True: admitted until it disconnects. False: a limit
- * is reached; may be retried. */
+/* Counts the connection against ConnectionsMax= and ConnectionsPerUserMax=. True: admitted until it disconnects. False:
+ * a limit is reached; may be retried. */
 bool manager_admit(Manager *manager, Connection *connection);
 
 /* The connection has ended; its request must have been cancelled. Leaves all zeroes; does nothing with all zeroes. */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* Makes JSON of what the daemon knows. Invariant: the order and the names of the members are those of the interface,
+ * and a member that is null is left out; tests/unit/test-reply-json.c has every reply and error to the byte. */
+
 #include "reply-json.h"
 
 static const char *heap_state_to_string(HeapState state) {
@@ -12,7 +15,7 @@ static const char *heap_state_to_string(HeapState state) {
         return names[state];
 }
 
-/* A limit that there is not is null. */
+/* LIMIT_INFINITY and NULL are sent as null, which is to leave the member out. */
 #define PAIR_LIMIT(name, limit) SD_JSON_BUILD_PAIR_CONDITION((limit) != LIMIT_INFINITY, name, SD_JSON_BUILD_UNSIGNED(limit))
 #define PAIR_STRING_OR_NULL(name, string) SD_JSON_BUILD_PAIR_CONDITION(!!(string), name, SD_JSON_BUILD_STRING(string))
 
@@ -118,7 +121,7 @@ int reply_json_usage(Accounting *accounting, const Client *client, const Peer *p
         if (r >= 0) {
                 r = accounting_headroom(accounting, peer, &headroom);
                 if (r == -ENOENT) {
-                        headroom = 0; /* the control group is gone, and takes nothing any more */
+                        headroom = 0; /* the control group is gone, and can take nothing */
                         r = 0;
                 }
         }

@@ -5,7 +5,8 @@
 
 #include "request.h"
 
-/* The parameters of replies and errors, as the interface describes them. Each returns 0 and the caller's object, or -errno. */
+/* Makes the parameters of replies and errors as the interface describes them. Each returns 0 and the caller's object,
+ * or -errno. */
 
 /* ListHeaps */
 int reply_json_heaps(const HeapRegistry *registry, sd_json_variant **ret);
@@ -16,12 +17,12 @@ int reply_json_usage(Accounting *accounting, const Client *client, const Peer *p
 /* ListClients */
 int reply_json_clients(Accounting *accounting, const ClientRegistry *clients, sd_json_variant **ret);
 
-/* ListBuffers; unit may be NULL and uid UINT64_MAX, for all. */
+/* ListBuffers: only of this unit, or of any if NULL; only of this user id, or of any if UINT64_MAX. */
 int reply_json_live_buffers(Accounting *accounting, const char *unit, uint64_t uid, sd_json_variant **ret);
 
-/* Allocate, when it has succeeded; descriptors are numbered as the buffers are. */
+/* Allocate: reply must be a success. The fds have to be pushed in the order of reply->buffers. */
 int reply_json_buffers(const AllocateReply *reply, sd_json_variant **ret);
 
-/* Allocate, when it has failed with an error of the interface: its full name, static, and its parameters. -EINVAL for a
- * success, and for the errors that are varlink's own. */
+/* The error of a failed Allocate: its full name, static, and its parameters. -EINVAL for a success, and for
+ * ALLOCATE_PERMISSION_DENIED and ALLOCATE_INVALID_PARAMETER, which are errors of org.varlink.service. */
 int reply_json_error(const AllocateReply *reply, const char **ret_error, sd_json_variant **ret);

@@ -2,8 +2,9 @@
 
 /* The life of one Allocate: a heap, a reservation, a worker, a reply. Each step ends in a callback of the event loop.
  *
- * Invariants: request_reply() gives the only reply. A request that has a job in a worker stays, with its reservation, until
- * the job is over, since only then is the memory surely free. Buffers are in the ledger before the client has them. */
+ * Invariants: request_reply() gives the only reply. A request that has a job in a worker stays, with its reservation,
+ * until the job is over, since only then is the memory surely free. Buffers are in the ledger before the client has
+ * them. */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -127,8 +128,8 @@ static void request_fail_errno(AllocateRequest *request, int error) {
         }
 }
 
-/* Records the buffers in the ledger, then hands them over. If a part of them reached the client, all stay charged until a
- * census does not find them. The request may be gone when this returns. */
+/* Records the buffers in the ledger, then hands them over. If a part of them reached the client, all stay charged until
+ * a census does not find them. The request may be gone when this returns. */
 static void request_deliver(AllocateRequest *request, WorkerResult *result) {
         Accounting *accounting = request->allocator->accounting;
         LedgerBuffer buffers[BUFFERS_MAX];
@@ -174,8 +175,8 @@ static void request_wait_census(AllocateRequest *request) {
                 request_fail_errno(request, r);
 }
 
-/* The kernel takes a buffer off its list a moment before its region has the pages back, so an allocation from a region that was
- * full is tried again after a census. The request may be gone when this returns. */
+/* The kernel takes a buffer off its list a moment before its region has the pages back, so an allocation from a region
+ * that was full is tried again after a census. The request may be gone when this returns. */
 static void request_allocation_failed(AllocateRequest *request, int error) {
         accounting_release(request->allocator->accounting, &request->reservation);
 
@@ -188,8 +189,9 @@ static void request_allocation_failed(AllocateRequest *request, int error) {
         request_fail_errno(request, error);
 }
 
-/* Whether to retry a refused reservation. Each request gets one retry after a census. Refusals of the control group and the
- * system may be false while others allocate (bytes count as reserved and as used), so those retry for up to a second. */
+/* Whether to retry a refused reservation. Each request gets one retry after a census. Refusals of the control group and
+ * the system may be false while others allocate (bytes count as reserved and as used), so those retry for up to a
+ * second. */
 static bool request_may_wait(const AllocateRequest *request, const AccountingRefusal *refusal) {
         if (request->refused_at == 0)
                 return true;
@@ -198,8 +200,8 @@ static bool request_may_wait(const AllocateRequest *request, const AccountingRef
                 accounting_in_flight(request->allocator->accounting) && now_usec() < request->refused_at + USEC_PER_SEC;
 }
 
-/* Reserves what is asked for against every limit. On false the request has been answered or continues from a callback: do not
- * touch it. */
+/* Reserves what is asked for against every limit. On false the request has been answered or continues from a callback:
+ * do not touch it. */
 static bool request_reserve(AllocateRequest *request) {
         Accounting *accounting = request->allocator->accounting;
         const Connection *connection = request->connection;
@@ -258,8 +260,8 @@ static void on_allocated(WorkerResult *result, void *userdata) {
         }
 }
 
-/* Opens the device of the heap. On a negative return the request has been answered or continues from a callback: do not touch
- * it. */
+/* Opens the device of the heap. On a negative return the request has been answered or continues from a callback: do not
+ * touch it. */
 static int request_open_device(AllocateRequest *request) {
         char path[128], reason[192];
 

@@ -63,16 +63,17 @@ typedef struct AllocateReply {
         uint64_t size; /* of each, in whole pages */
 } AllocateReply;
 
-/* Called once, and never from within allocate_request_new(). The request ends itself afterwards, so the callee forgets it and
- * neither cancels nor frees it. Returns false if the buffers did not reach the client's connection: then nobody has them. */
+/* Called once, and never from within allocate_request_new(). The request ends itself afterwards, so the callee forgets
+ * it and neither cancels nor frees it. Returns false if the buffers did not reach the client's connection: then nobody
+ * has them. */
 typedef bool (*allocate_replied_t)(const AllocateReply *reply, void *userdata);
 
-/* Begins an allocation: chooses the heap, loads its module if need be, has a worker allocate. parameters, which must be valid,
- * are copied. The connection must stay until the reply or allocate_request_cancel(). Returns 0, or -errno: then there is no
- * request. */
+/* Begins an allocation: chooses the heap, loads its module if need be, has a worker allocate. parameters, which must be
+ * valid, are copied. The connection must stay until the reply or allocate_request_cancel(). Returns 0, or -errno: then
+ * there is no request. */
 int allocate_request_new(Allocator *allocator, const Connection *connection, const AllocateParameters *parameters,
                          allocate_replied_t on_replied, void *userdata, AllocateRequest **ret);
 
-/* Ends a request without a reply: the client has gone. What is allocated meanwhile is freed. The request may be gone when this
- * returns. */
+/* Ends a request without a reply: the client has gone. What is allocated meanwhile is freed. The request may be gone
+ * when this returns. */
 void allocate_request_cancel(AllocateRequest *request);

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* The interface description, as data. Invariant: it has what the daemon can be asked and can answer, and no more; its
+ * comments are part of it, and clients can read them. tests/house/check-interface.py compares it with the client
+ * library, the command and the manuals. */
+
 #include "varlink-io.dmaheapd.Allocator.h"
 
-/* An enumeration that stands inline in its field, without a name of its own. */
+/* An enumeration that is defined in its field and has no name. */
 #define DEFINE_INLINE_ENUM(identifier, ...)                     \
         static const sd_varlink_symbol identifier = {           \
                 .symbol_type = SD_VARLINK_ENUM_TYPE,            \

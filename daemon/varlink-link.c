@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
 /* What one connection is and how something is sent on it. Invariant: a peer for which something cannot be sent is
- * disconnected, since it would wait for ever; and so is one that asks on without reading, since what sd-varlink queues for it
- * would grow without limit. */
+ * disconnected, since it would wait for ever; and so is one that asks on without reading, since what sd-varlink queues
+ * for it would grow without limit. */
 
 #include <sys/epoll.h>
 
@@ -70,7 +70,8 @@ void link_send_heaps(Link *link, bool more) {
         link_check(link, r, "the list of heaps");
 }
 
-/* sd-varlink keeps reading from a peer that never reads replies and queues them; replies with fds are queued without limit. */
+/* sd-varlink keeps reading from a peer that never reads replies and queues them; replies with fds are queued without
+ * limit. */
 static void on_input_arrived(size_t available, void *userdata) {
         Link *link = userdata;
 

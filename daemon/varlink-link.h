@@ -6,8 +6,8 @@
 #include "input-watch.h"
 #include "manager.h"
 
-/* One connection as sd-varlink has it, and the call that it waits for: at most one, since sd-varlink takes the next call only
- * after the reply. */
+/* One connection as sd-varlink has it, and the call that it waits for: at most one, since sd-varlink takes the next
+ * call only after the reply. */
 typedef struct Link Link;
 
 /* Makes the parameters of a reply. Returns 0 and the caller's object, or -errno. Must not end the connection. */
@@ -42,11 +42,12 @@ DEFINE_CLEANUP(Link, link_free);
 /* Whether there are answers that the peer has not read. */
 bool link_is_unread(const Link *link);
 
-/* Closes the connection if r, the result of sending `what`, is negative: the peer would wait for ever. The link may be gone
- * when this returns. */
+/* Closes the connection if r, the result of sending `what`, is negative: the peer would wait for ever. The link may be
+ * gone when this returns. */
 void link_check(Link *link, int r, const char *what);
 
-/* Sends an error. Returns what a method that has answered returns: the negative errno that sd-varlink has for the error. */
+/* Sends an error. Returns what a method that has answered returns: the negative errno that sd-varlink has for the
+ * error. */
 int link_send_error(Link *link, const AllocateReply *reply);
 
 /* Sends OutOfResources. Returns a negative errno likewise. */

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The methods of io.dmaheapd.Allocator. A method is always: dispatch, validate, act, reply. The reply comes later, from the
- * callback of a request, a scan or a census.
+/* The methods of io.dmaheapd.Allocator. A method is always: dispatch, validate, act, reply. The reply comes later, from
+ * the callback of a request, a scan or a census.
  *
- * Invariants: no call is answered before the connection was admitted. Fds are pushed only when nothing but the reply itself
- * can fail, since sd-varlink sends pushed fds with its next message, even with an error. */
+ * Invariants: no call is answered before the connection was admitted. Fds are pushed only when nothing but the reply
+ * itself can fail, since sd-varlink sends pushed fds with its next message, even with an error. */
 
 #include "log.h"
 #include "reply-json.h"
 #include "varlink-link.h"
 #include "varlink-methods.h"
 
-/* Reads the parameters of a call, if the connection is admitted. Returns 0; else an error reply was sent and the method must
- * return this value. */
+/* Reads the parameters of a call, if the connection is admitted. Returns 0; else an error reply was sent and the method
+ * must return this value. */
 static int link_dispatch(Link *link, sd_json_variant *parameters, const sd_json_dispatch_field *table, void *ret) {
         if (!manager_admit(link->manager, &link->connection))
                 return link_refuse(link, "connections");
@@ -155,8 +155,8 @@ static int vl_method_list_buffers(sd_varlink *varlink, sd_json_variant *paramete
         return link_answer_counted(link, flags, build_buffers);
 }
 
-/* Sends the buffers, and takes the fds that reached sd-varlink. Returns false if none did. The link may be gone when this
- * returns. */
+/* Sends the buffers, and takes the fds that reached sd-varlink. Returns false if none did. The link may be gone when
+ * this returns. */
 static bool link_send_buffers(Link *link, const AllocateReply *reply) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
 

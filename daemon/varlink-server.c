@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The server listens, has a Link for each connection, and tells subscribers of ListHeaps when the list changes. Invariant: every
- * link that is not behind has been sent the last change; those that are behind are looked at again until they have read. */
+/* The server listens, has a Link for each connection, and tells subscribers of ListHeaps when the list changes.
+ * Invariant: every link that is not behind has been sent the last change; those that are behind are looked at again
+ * until they have read. */
 
 #include <systemd/sd-daemon.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* How a heap is chosen. The registry and the event loop are the real ones; the scan, the module loader and the device monitor
- * are the functions below, which the linker takes in place of the library's. */
+/* How a heap is chosen. The registry and the event loop are the real ones; the scan, the module loader and the device
+ * monitor are the functions below, which the linker takes in place of the library's. */
 
 #include <stdio.h>
 

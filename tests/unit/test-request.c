@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The life of an Allocate request. The choice of the heap, the registry and the event loop are the real ones. The linker takes
- * the accounting, the worker pool, the scan, the module loader and open(2) from below, so that each can answer as a test wants
- * and each order of events can be had. */
+/* The life of an Allocate request. The choice of the heap, the registry and the event loop are the real ones. The
+ * linker takes the accounting, the worker pool, the scan, the module loader and open(2) from below, so that each can
+ * answer as a test wants and each order of events can be had. */
 
 #include <fcntl.h>
 #include <stdio.h>
