@@ -131,7 +131,10 @@ both() {
 }
 
 status_is() {
-        [[ $(<"$1/status") == "$2" ]]
+        [[ $(<"$1/status") == "$2" ]] || {
+                echo "    status $(<"$1/status"); $(tail -n 3 "$1/err")"
+                return 1
+        }
 }
 
 refused() {
