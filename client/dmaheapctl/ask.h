@@ -24,7 +24,7 @@ typedef int (*AskFunction)(DmaHeapConnection *c, DmaHeapReply **ret_reply, DmaHe
 /* Prints a reply for people. */
 typedef void (*PrintFunction)(const Options *o, const DmaHeapReply *reply);
 
-/* A whole command that takes only the common options: makes the call, and prints the reply. Returns an ExitStatus. */
+/* Runs a command that takes only the common options: makes the call, and prints the reply. Returns an ExitStatus. */
 int ask_and_print(Options *o, int argc, char *argv[], AskFunction ask, PrintFunction print);
 
 static inline void connection_freep(DmaHeapConnection **c) {

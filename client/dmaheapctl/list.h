@@ -8,5 +8,5 @@
 /* Prints a reply of ListHeaps, with the reasons of failed heaps below the table. */
 void print_heaps(const Options *o, const DmaHeapReply *reply);
 
-/* The state's word; "unknown" for one that this version does not know. */
+/* Returns the word for a state, a constant string; "unknown" for a state that this version does not know. */
 const char *state_name(DmaHeapState state);

@@ -8,7 +8,7 @@
 
 #include "shared/cleanup.h"
 
-/* What dmaheapctl(1) promises to scripts. */
+/* The exit statuses that dmaheapctl(1) promises to scripts. */
 typedef enum ExitStatus {
         EXIT_OK = 0,
         EXIT_INTERFACE_ERROR = 1, /* the daemon refused, or the call failed on the way */
@@ -31,7 +31,7 @@ typedef struct Options {
         uint64_t timeout_usec;
 } Options;
 
-/* What getopt_long() returns for the common options that have no letter. */
+/* The values that getopt_long() returns for the common options that have no letter. */
 enum {
         OPTION_JSON = 0x100,
         OPTION_ADDRESS,

@@ -40,5 +40,6 @@ static inline void table_freep(Table **t) {
         *t = table_free(*t);
 }
 
-/* Whether standard output takes colours: it is a terminal, TERM is set and not "dumb", NO_COLOR is unset or empty. */
+/* Returns whether standard output takes colours: it is a terminal, TERM is set and not "dumb", NO_COLOR is unset or
+ * empty. */
 bool colours_wanted(void);

@@ -2,7 +2,7 @@
 /*
  * A call of a program's event loop, and lists of calls.
  *
- * Invariant: a call is in one list at the most, and whoever removes it from there frees it.
+ * Invariant: a call is in one list at the most, and the function that removes it from there owns it.
  */
 
 #include "call.h"

@@ -34,7 +34,7 @@ typedef struct CallList {
         Call *tail;
 } CallList;
 
-/* A new call, which takes a reference to parameters (or NULL). Returns 0, and the caller frees *ret with call_free();
+/* Makes a call, which takes a reference to parameters (or NULL). Returns 0, and the caller frees *ret with call_free();
  * -EINVAL if handler is NULL; -ENOMEM. */
 int call_new(Method method, sd_json_variant *parameters, DmaHeapHandler handler, void *userdata, Call **ret);
 

@@ -9,7 +9,7 @@
 
 #define USEC_PER_SEC UINT64_C(1000000)
 
-/* The current time. */
+/* Returns the current time. */
 static inline uint64_t now_usec(void) {
         struct timespec ts;
 
@@ -17,14 +17,14 @@ static inline uint64_t now_usec(void) {
         return (uint64_t) ts.tv_sec * USEC_PER_SEC + (uint64_t) ts.tv_nsec / 1000;
 }
 
-/* The sum of two times; DMAHEAP_INFINITY if it overflows. */
+/* Returns the sum of two times; DMAHEAP_INFINITY if it overflows. */
 static inline uint64_t usec_add(uint64_t a, uint64_t b) {
         uint64_t sum;
 
         return __builtin_add_overflow(a, b, &sum) ? DMAHEAP_INFINITY : sum;
 }
 
-/* The time left until a deadline, 0 if it has passed; DMAHEAP_INFINITY if there is none. */
+/* Returns the time left until a deadline, 0 if it has passed; DMAHEAP_INFINITY if there is none. */
 static inline uint64_t usec_left(uint64_t deadline) {
         uint64_t now = now_usec();
 
@@ -33,6 +33,7 @@ static inline uint64_t usec_left(uint64_t deadline) {
         return deadline > now ? deadline - now : 0;
 }
 
+/* Converts microseconds. */
 static inline struct timespec usec_to_timespec(uint64_t usec) {
         return (struct timespec) {
                 .tv_sec = (time_t) (usec / USEC_PER_SEC),

@@ -19,20 +19,20 @@ struct DmaHeapConnection {
 
         uint64_t timeout_usec; /* atomic */
 
-        /* The lock of all below is busy; mutex protects busy itself, and idle is signalled when busy becomes false. */
+        /* busy is the lock of all members below it. mutex protects busy; idle is signalled when busy becomes false. */
         pthread_mutex_t mutex;
         pthread_cond_t idle;
         bool busy;
 
         sd_varlink *link; /* for calls; NULL until one is made, and after a disconnect */
-        CallList calls; /* begun and not answered: the head is on its way, the others wait for their turn */
+        CallList calls; /* begun and not answered: the head was sent, the others wait until it is answered */
 
         sd_varlink *subscription_link; /* of its own: a stream beside Allocate calls could take their fds */
-        Call *subscription; /* while subscribed: whose handler gets each list of heaps */
+        Call *subscription; /* NULL if there is none: its handler gets each list of heaps */
 
         CallList done; /* answered: their handlers run in dmaheap_connection_process() */
 
-        int epoll_fd; /* -EBADF until somebody needs it; then the same for the connection's life */
+        int epoll_fd; /* -EBADF until connection_ensure_epoll(), then the same until the connection is freed */
 };
 
 /* Takes the lock, waiting for it as long as a call may take. *ret_deadline is when a call made now must be over

@@ -131,7 +131,7 @@ typedef enum DmaHeapScope {
         DMAHEAP_SCOPE_SYSTEM   /* that of all clients together */
 } DmaHeapScope;
 
-/* What a limit counts. */
+/* The unit of a limit. */
 typedef enum DmaHeapResource {
         DMAHEAP_RESOURCE_UNKNOWN, /* one that this version of the library does not know */
         DMAHEAP_RESOURCE_BYTES,
@@ -141,7 +141,7 @@ typedef enum DmaHeapResource {
 /* The limit that refused an allocation. */
 typedef struct DmaHeapQuota {
         DmaHeapScope scope;
-        DmaHeapResource resource; /* what the three numbers count */
+        DmaHeapResource resource; /* the unit of the three numbers */
         const char *name;         /* of the client, user, heap or cgroup whose limit it is, or NULL */
         uint64_t limit;
         uint64_t used;            /* how much of the limit was used at that time */
@@ -213,7 +213,7 @@ int dmaheap_connection_connect(DmaHeapConnection *c, DmaHeapError **ret_error);
 /* DmaHeapRequest.flags: the file descriptors can be mapped for reading only. */
 #define DMAHEAP_READ_ONLY (UINT64_C(1) << 0)
 
-/* What to allocate. Fields that are not used must be zero, as designated initialisers or memset() make them. */
+/* Describes the buffers to allocate. Fields that are not used must be zero, as designated initialisers or memset() make them. */
 typedef struct DmaHeapRequest {
         const char *heap;     /* the heap's name as in /dev/dma_heap: 1 to 64 of A-Z a-z 0-9 . _ , @ + - */
         const char *role;     /* or its purpose: "system", "contiguous", "protected", or one that the administrator
@@ -274,7 +274,7 @@ typedef enum DmaHeapState {
         DMAHEAP_STATE_FAILED    /* its module could not be loaded, or made no such heap */
 } DmaHeapState;
 
-/* Who charges a heap's buffers to the client's cgroup. */
+/* The part of the system that charges a heap's buffers to the client's cgroup. */
 typedef enum DmaHeapAccounting {
         DMAHEAP_ACCOUNTING_UNKNOWN, /* one that this version of the library does not know */
         DMAHEAP_ACCOUNTING_KERNEL,  /* the kernel */
@@ -374,7 +374,7 @@ int dmaheap_get_daemon_info(DmaHeapConnection *c, DmaHeapReply **ret_reply, DmaH
 /* ---- Replies ------------------------------------------------------------------------------------------------- */
 
 /* Each function below reads the reply of one method. For the reply of another method, and for NULL, it returns NULL, 0
- * or -ENXIO, and sets *ret_n to 0. What it returns belongs to the reply, unless its comment says otherwise. */
+ * or -ENXIO, and sets *ret_n to 0. Its result belongs to the reply, unless its comment says otherwise. */
 
 /* Allocate: returns the name of the heap that the buffers are from. */
 const char *dmaheap_reply_heap(const DmaHeapReply *reply);

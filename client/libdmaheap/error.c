@@ -50,7 +50,7 @@ static const char *or_unknown(const char *s) {
         return s ?: "unknown";
 }
 
-/* An amount in a message: "3" buffers, "512 bytes", "1.5G". */
+/* Prints an amount for a message: "3" for buffers, "512 bytes" or "1.5G" for bytes. Returns its buffer. */
 static const char *format_amount(DmaHeapResource resource, uint64_t n, char buffer[static 64]) {
         uint64_t tenths;
         char unit;
@@ -133,7 +133,7 @@ static void read_fields(DmaHeapError *e, sd_json_variant *parameters, const char
         (void) field_u64(parameters, "requested", FIELD_OPTIONAL, &e->quota.requested);
 }
 
-/* Returns NULL if memory is short, or if nobody wants it. */
+/* Makes an error. Returns NULL if ret_error is NULL or memory is short. */
 static DmaHeapError *error_new(DmaHeapReason reason, int error, DmaHeapError **ret_error) {
         DmaHeapError *e = ret_error ? calloc(1, sizeof(*e)) : NULL;
 

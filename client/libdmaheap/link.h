@@ -24,8 +24,8 @@ int link_connect(const char *address, void *userdata, bool wait, uint64_t deadli
 /* Closes a link and frees it. Its reply callback may still run, with NULL as userdata. Accepts NULL. Returns NULL. */
 sd_varlink *link_drop(sd_varlink *link);
 
-/* Whether the daemon still holds the other end. Only for a link without a call on its way: bytes that arrived count as
- * an end, since nothing was asked. */
+/* Returns whether the daemon still holds the other end. Only for a link without a call on its way: bytes that arrived
+ * count as an end, since nothing was asked. */
 bool link_is_alive(sd_varlink *link);
 
 /* Sets when the next call on the link has to be answered (CLOCK_MONOTONIC, microseconds). A deadline that has passed

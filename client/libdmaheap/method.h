@@ -15,5 +15,5 @@ typedef enum Method {
         METHOD_MAX_
 } Method;
 
-/* The full varlink name, as "io.dmaheapd.Allocator.Allocate". A constant string. */
+/* Returns the full varlink name, as "io.dmaheapd.Allocator.Allocate": a constant string. */
 const char *method_name(Method method);

@@ -20,16 +20,16 @@ typedef enum FieldFlags {
         FIELD_OPTIONAL = 1 << 0,
 } FieldFlags;
 
-/* A string, copied. */
+/* Reads a string and copies it. */
 int field_string(Arena *a, sd_json_variant *v, const char *name, FieldFlags flags, const char **ret);
 
-/* An integer, 0 to 2^64-1. */
+/* Reads an integer, 0 to 2^64-1. */
 int field_u64(sd_json_variant *v, const char *name, FieldFlags flags, uint64_t *ret);
 
-/* An integer, 0 to 2^32-1. */
+/* Reads an integer, 0 to 2^32-1. */
 int field_uid(sd_json_variant *v, const char *name, uid_t *ret);
 
-/* An array of strings, copied; *ret ends with NULL. */
+/* Reads an array of strings and copies them; *ret ends with NULL. */
 int field_strv(Arena *a, sd_json_variant *v, const char *name, const char *const **ret);
 
 /* Returns the index of the field's word in a table of n_table words; 0 if the field is missing or its word is not in
@@ -39,7 +39,7 @@ int field_enum(sd_json_variant *v, const char *name, const char *const *table, s
 /* Fills *ret, zeroed memory of an element's size, from the object v. Returns as the functions above. */
 typedef int (*ParseElement)(Arena *a, sd_json_variant *v, void *ret);
 
-/* An array of objects: allocates size bytes for each and fills them with parse. *ret is an array of *ret_n pointers
- * that ends with NULL. */
+/* Reads an array of objects: allocates size bytes for each and fills them with parse. *ret is an array of *ret_n
+ * pointers that ends with NULL. */
 int field_array(Arena *a, sd_json_variant *v, const char *name, size_t size, ParseElement parse,
                 const void *const **ret, size_t *ret_n);

@@ -11,11 +11,11 @@
  * dmaheap_list_heaps(). */
 int daemon_list(DmaHeapReply **ret);
 
-/* Whether a heap of that reply can be opened: it is ready or loadable. */
+/* Returns whether a heap of that reply can be opened: it is ready or loadable. */
 bool heap_is_there(const DmaHeapInfo *heap);
 
-/* Whether the daemon has a heap of that name that can be opened: 1 or 0; a negative errno if the daemon cannot be
- * asked. Leaves errno alone. */
+/* Asks whether the daemon has a heap of that name that can be opened. Returns 1 or 0; a negative errno if the daemon
+ * cannot be asked. Leaves errno alone. */
 int daemon_has_heap(const char *name);
 
 /* Allocates one buffer of size bytes. read_only: it cannot be mapped for writing. Returns the fd, close-on-exec, which

@@ -21,9 +21,9 @@
  * errno. */
 int node_new(const char *name, bool cloexec);
 
-/* Whether fd is a node. If it is, name gets the name that node_new() was called with; else name is untouched. Leaves
- * errno alone. */
+/* Returns whether fd is a node. If it is, name gets the name that node_new() was called with; else name is untouched.
+ * Leaves errno alone. */
 bool node_is(int fd, char name[static HEAP_NAME_MAX + 1]);
 
-/* Whether fd is open on the directory of heaps: a node for it, or the real one. Leaves errno alone. */
+/* Returns whether fd is open on the directory of heaps: a node for it, or the real one. Leaves errno alone. */
 bool node_is_directory(int fd);

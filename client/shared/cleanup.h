@@ -50,7 +50,7 @@ static inline void freep(void *p) {
         free(*(void **) p);
 }
 
-/* Whether two strings are equal, or both NULL. */
+/* Returns 1 if two strings are equal or both are NULL, else 0. */
 static inline int streq_ptr(const char *a, const char *b) {
         return a && b ? strcmp(a, b) == 0 : a == b;
 }

@@ -38,17 +38,17 @@ void fake_start(void);
 /* Kills the fake daemon with SIGKILL and reaps it. Its socket stays, and refuses connections. */
 void fake_kill(void);
 
-/* The pid of the fake daemon. */
+/* Returns the pid of the fake daemon. */
 pid_t fake_pid(void);
 
-/* The path of the fake daemon's socket. */
+/* Returns the path of the fake daemon's socket. */
 const char *fake_address(void);
 
-/* A new connection object for that socket; it connects at its first call. The caller frees it. */
+/* Makes a connection object for that socket; it connects at its first call. The caller frees it. */
 DmaHeapConnection *fake_connection(void);
 
-/* The number of fds below 1024 that are open in this process. */
+/* Returns the number of fds below 1024 that are open in this process. */
 size_t count_fds(void);
 
-/* CLOCK_MONOTONIC, in microseconds. */
+/* Returns the time of CLOCK_MONOTONIC in microseconds. */
 uint64_t now(void);

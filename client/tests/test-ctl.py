@@ -19,7 +19,7 @@ from fakedaemon import fake_daemon
 PREFIX = "io.dmaheapd.Allocator."
 SERVICE = "org.varlink.service."
 
-# What top sends when it ends: wrap lines, show the cursor, go back to the normal screen.
+# top sends this when it ends: wrap lines, show the cursor, go back to the normal screen.
 LEAVE = b"\033[?7h\033[?25h\033[?1049l"
 
 # The errors of the interface, and the part of the message that comes from the parameters.
