@@ -56,7 +56,8 @@ char *accounting_describe_census(const Accounting *accounting);
 /* Why nothing may be allocated, a static clause: limits are enforced and no census can be taken. NULL if it may. */
 const char *accounting_obstacle(const Accounting *accounting);
 
-/* Whether the rules admit this peer to the heap. heap need not be in the registry: only its name is used. */
+/* Whether the rules admit this peer to the heap. heap need not be in the registry: only its name and region are
+ * used. */
 bool accounting_may_use(const Accounting *accounting, const Peer *peer, const Heap *heap);
 
 /* Charges n_buffers of size bytes each, if all limits have room for them. The quotas are checked first, then the limits

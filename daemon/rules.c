@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
 /* Between the accounting, which knows clients and heaps, and policy.c, which knows neither: finds the facts that a
- * rule is about, and asks. The configuration is read anew for each question, so an answer always is that of the
- * configuration in force. */
+ * rule is about, and asks. It keeps a pointer to the manager's pointer, so every answer is that of the configuration in
+ * force, also after a reload. */
 
 #include "rules.h"
 

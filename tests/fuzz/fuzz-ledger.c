@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* A ledger of any contents: opened, used, opened again.
+/* Opens a ledger of any contents, adds to it, and opens it again.
  *
- * No fuzzer guesses checksums, so by the first byte the rest is either the file as it is, or slots that are given the right
- * checksum and put behind the header of a new ledger; 256 bytes of input make one slot, with the rest of its strings
- * filled, so that a small input can be several records, and a wrong length finds no end. */
+ * A fuzzer does not guess checksums. So the first byte of the input chooses: the rest is the file as it is, or slots
+ * that get the right checksum and the header of a new ledger. Each 256 bytes of input are one slot, whose strings
+ * are filled up with 'x': a small input can then be several records, and a length that is too large finds no NUL. */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -37,7 +37,7 @@ static void write_slots(int dir_fd, const uint8_t *data, size_t size) {
                 size_t part = MIN(size, (size_t) 256);
                 LedgerFileSlot slot = {};
 
-                /* The checksum is ours; everything else up to here is the input's. */
+                /* Everything but the checksum is from the input. */
                 memset(slot.strings, 'x', sizeof(slot.strings));
                 memcpy(&slot, data, part);
                 ledger_file_seal(&slot);
@@ -59,7 +59,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         static int dir_fd = -1;
 
         if (dir_fd < 0) {
-                /* In memory, as the real one. */
+                /* In a tmpfs, as the real one. */
                 if (!mkdtemp(directory))
                         check(mkdtemp(strcpy(directory, "/tmp/dmaheapd-fuzz-XXXXXX")));
                 check(atexit(remove_directory) == 0);
@@ -78,7 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_free_ char *set_aside = NULL;
         check(ledger_open(dir_fd, boot, &ledger, &set_aside) >= 0);
 
-        /* What was read in can be added to, ended, and is the same the next time. */
+        /* A ledger that was opened can be added to, is the same when it is opened again, and can be emptied. */
         Identity owner = { .cgroup = (char *) "/fuzz" };
         LedgerEntry entry = { .owner = &owner, .heap = "system" };
         size_t n = ledger_n_records(ledger);

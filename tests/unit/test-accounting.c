@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Who is charged for what, to the byte: by a request, by what an earlier run left behind, and after a reload. The accounting is
- * the daemon's own; the ledger, the configuration, /proc/meminfo and the control groups are files below a directory. */
+/* Which accounts are charged, to the byte: for a request, for the buffers of an earlier run, and after a reload.
+ * Ledger, configuration, meminfo and control groups are files below a directory of the test. */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -52,7 +52,7 @@ static void world_configure(World *world, const char *text) {
         assert_int_equal(config_load(world->path, NULL, NULL, &world->config), 0);
 }
 
-/* What a daemon has when it has read its configuration and found the heaps. */
+/* A daemon begins: it knows its heaps, and opens its ledger. */
 static void world_begin(World *world) {
         char *set_aside = NULL;
         Ledger *ledger;
@@ -128,7 +128,7 @@ static void world_freep(World **world) {
 }
 #define _cleanup_world_ _cleanup_(world_freep)
 
-/* The daemon ends, and another begins with what the ledger says. census: the inodes that still live, none of an unknown heap. */
+/* The daemon ends, and another begins with its ledger. inodes: the buffers that the first census finds. */
 static void world_restart(World *world, bool kernel_charges, const uint64_t *inodes, size_t n) {
         world_end(world);
         world_begin(world);
@@ -256,7 +256,7 @@ static uint64_t cgroup_sum(const World *world, uint64_t id) {
         return cgroup_bytes_get(id, world->accounting->cgroup_bytes);
 }
 
-/* Every account that a client's buffers of a heap are held against. */
+/* Checks every account that one client's buffers of one heap are charged to, where there are no others. */
 static void assert_held(World *world, const Client *client, const char *heap, uint64_t bytes, uint64_t buffers, uint64_t reserved,
                         bool has_reserve) {
         assert_account(&client->account, bytes, buffers, reserved);
@@ -268,7 +268,7 @@ static void assert_held(World *world, const Client *client, const char *heap, ui
         assert_account(&world->accounting->system, bytes, buffers, reserved);
 }
 
-/* Reserves the most that a limit lets in, and one page more. The limit is `used` away from what is held already. */
+/* Reserves `fits` bytes, which succeeds, and one page more, which this limit must refuse. */
 static void assert_limit(World *world, const Caller *caller, const char *heap, uint64_t fits, QuotaScope scope, const char *name,
                          uint64_t limit, uint64_t used) {
         Reservation reservation = {};
@@ -287,7 +287,7 @@ static void assert_limit(World *world, const Caller *caller, const char *heap, u
         assert_int_equal(refusal.used, used);
         assert_int_equal(refusal.requested, fits + 4096);
 
-        /* Nobody holds anything of it. */
+        /* The refused request is charged to no account. */
         assert_true(quota_charge_is_empty(&reservation.charge));
         assert_null(reservation.client);
         assert_account(&world->accounting->system, before.bytes, before.buffers, before.reserved_bytes);
@@ -339,17 +339,17 @@ static void test_heap_limits(void **state) {
         Caller b = connect_unit(world, "b.service", false, "/system.slice/b.service", 1, 1);
         (void) state;
 
-        /* Half of the area for one client, by whichever of its names. */
+        /* A client may hold half of the region, by whichever of its names. */
         allocate(world, &a, "reserved", 8 * MIB, 1, 10);
         assert_limit(world, &a, "reserved", 24 * MIB, QUOTA_SCOPE_HEAP, "reserved", 32 * MIB, 8 * MIB);
         assert_limit(world, &a, HEAP_DEFAULT_CMA_REGION, 24 * MIB, QUOTA_SCOPE_HEAP, HEAP_DEFAULT_CMA_REGION, 32 * MIB, 8 * MIB);
 
-        /* What the reserve leaves for all others. */
+        /* All clients without a part in the reserve share the rest. */
         allocate(world, &a, HEAP_DEFAULT_CMA_REGION, 24 * MIB, 1, 20);
         assert_limit(world, &b, "reserved", 16 * MIB, QUOTA_SCOPE_HEAP, "reserved", 48 * MIB, 32 * MIB);
         allocate(world, &b, "reserved", 8 * MIB, 1, 30);
 
-        /* The whole area. */
+        /* No client may hold more than the region has. */
         allocate(world, &camera, "reserved", 12 * MIB, 1, 40);
         assert_limit(world, &camera, "reserved", 12 * MIB, QUOTA_SCOPE_HEAP, "reserved", 64 * MIB, 52 * MIB);
 
@@ -376,7 +376,7 @@ static void test_system_limit(void **state) {
         disconnect(world, &other);
 }
 
-/* What nobody but us charges counts against memory.max; what the kernel charges is in memory.current. */
+/* Bytes that the kernel does not charge count against memory.max; those it charges are in memory.current already. */
 static void test_cgroup_limit(void **state) {
         _cleanup_world_ World *world = world_new("");
         uint64_t headroom;
@@ -401,8 +401,8 @@ static void test_cgroup_limit(void **state) {
         disconnect(world, &camera);
 }
 
-/* MemAvailable less what is reserved but not yet allocated may not fall below KeepAvailable. Only the reservations of others
- * count: a request is not held against itself. */
+/* MemAvailable less what is reserved but not yet allocated may not fall below KeepAvailable=. A request's own bytes
+ * do not count twice. */
 static void test_memory_limit(void **state) {
         _cleanup_world_ World *world = world_new("KeepAvailable=100M\n");
         Caller camera = connect_camera(world);
@@ -418,7 +418,7 @@ static void test_memory_limit(void **state) {
         assert_true(accounting_in_flight(world->accounting));
         assert_limit(world, &camera, "system", 300 * MIB, QUOTA_SCOPE_SYSTEM, "", 924 * MIB, 624 * MIB);
 
-        /* Once allocated, they are in MemAvailable, or would be. */
+        /* Allocated bytes are missing in MemAvailable, so they are not subtracted from it. */
         assert_int_equal(record(world, &reservation, &camera,
                                 (LedgerBuffer[]) { { 10, 100 * MIB }, { 11, 100 * MIB } }, 2),
                          0);
@@ -428,8 +428,8 @@ static void test_memory_limit(void **state) {
         disconnect(world, &camera);
 }
 
-/* The order in which limits are looked at: client, user, client × heap, heap, system, others; then the control group, then the
- * memory. Each limit is one page below the next, so that all are in the way at once. */
+/* The order in which limits are checked: client, user, client × heap, heap, system, others, then the control group,
+ * then the memory of the machine. In each step all later limits would refuse the request as well. */
 static void test_order_of_refusals(void **state) {
         static const struct {
                 const char *configuration;
@@ -469,7 +469,7 @@ static void test_order_of_refusals(void **state) {
         }
 }
 
-/* With Enforce=no nothing is refused, and everything is counted. */
+/* With Enforce=no nothing is refused, and everything is charged. */
 static void test_enforce_no(void **state) {
         _cleanup_world_ World *world = world_new("Enforce=no\nClientBytesMax=1M\nKeepAvailable=600M\n");
         (void) state;
@@ -481,7 +481,7 @@ static void test_enforce_no(void **state) {
         disconnect(world, &camera);
 }
 
-/* No number of buffers of any size is taken for a small sum. */
+/* A sum of bytes that passes 2^64 - 1 is an error, not a small sum. */
 static void test_overflow(void **state) {
         _cleanup_world_ World *world = world_new("");
         Caller camera = connect_camera(world);
@@ -512,7 +512,7 @@ static void test_cgroup_gone(void **state) {
         disconnect(world, &camera);
 }
 
-/* A reservation is held against everybody concerned, and becomes the charges of its buffers or is given back whole. */
+/* A reservation is charged to every account and control group, and is given back whole. */
 static void test_reserve_and_release(void **state) {
         _cleanup_world_ World *world = world_new("");
         Caller camera = connect_camera(world);
@@ -566,7 +566,7 @@ static void test_record(void **state) {
                 assert_int_equal(entry->owner->uid, 1000);
                 assert_int_equal(entry->owner->user, 1000);
 
-                /* Nobody got them. */
+                /* No client has received the buffers. */
                 accounting_withdraw(world->accounting, buffers, 2);
                 assert_held(world, camera.client, "system", 0, 0, 0, false);
                 assert_int_equal(cgroup_sum(world, caller_ids(&camera)->ids[0]), 0);
@@ -577,7 +577,7 @@ static void test_record(void **state) {
         disconnect(world, &camera);
 }
 
-/* An inode that is in the ledger already: nothing is recorded, and the reservation stays what it was. */
+/* If an inode is in the ledger already, nothing is recorded and the reservation is unchanged. */
 static void test_record_refused(void **state) {
         _cleanup_world_ World *world = world_new("");
         Caller camera = connect_camera(world);
@@ -598,7 +598,7 @@ static void test_record_refused(void **state) {
         disconnect(world, &camera);
 }
 
-/* Of several buffers, those withdrawn take their charge with them and no other. */
+/* Withdrawing some of several buffers ends the charges of those only. */
 static void test_withdraw_some(void **state) {
         _cleanup_world_ World *world = world_new("");
         Caller camera = connect_camera(world);
@@ -613,7 +613,7 @@ static void test_withdraw_some(void **state) {
         disconnect(world, &camera);
 }
 
-/* A census ends what it did not find, and nothing that is younger than its beginning. */
+/* A census ends the records that it did not find, but none that is younger than its beginning. */
 static void test_census(void **state) {
         _cleanup_world_ World *world = world_new("");
         Caller camera = connect_camera(world);
@@ -638,7 +638,7 @@ static void test_census(void **state) {
         disconnect(world, &camera);
 }
 
-/* A client stays for as long as it holds something: a buffer, or a reservation. */
+/* A client stays as long as it holds a buffer or a reservation. */
 static void test_client_outlives_connection(void **state) {
         _cleanup_world_ World *world = world_new("");
         Caller camera = connect_camera(world);
@@ -666,7 +666,7 @@ static void test_client_outlives_connection(void **state) {
         assert_null(world->clients.clients);
 }
 
-/* After a restart every account holds what it held before, whichever of both modes of accounting each record is of. */
+/* After a restart every account holds what it held before, for records in both modes of accounting. */
 static void test_adopt(void **state) {
         (void) state;
 
@@ -684,7 +684,7 @@ static void test_adopt(void **state) {
                 disconnect(world, &camera);
                 disconnect(world, &second);
 
-                /* What the record says counts, not what the kernel does now. 13 has been freed meanwhile. */
+                /* The mode in the record counts, not that of the kernel now. Buffer 13 has been freed meanwhile. */
                 world_restart(world, !kernel_charges, alive, ELEMENTSOF(alive));
                 const Client *client = world->clients.clients;
                 assert_non_null(client);
@@ -708,7 +708,7 @@ static void test_adopt(void **state) {
                 assert_int_equal(find_heap(world, "reserved")->bytes_used, 5 * MIB);
                 assert_false(accounting_in_flight(world->accounting));
 
-                /* Who connects now is the same client, and what ends now is given back. */
+                /* A new connection is of the same client, and the charges end with their buffers. */
                 camera = connect_camera(world);
                 assert_ptr_equal(camera.client, client);
                 accounting_on_census(&(CensusResult) {}, UINT64_MAX, world->accounting);
@@ -720,7 +720,7 @@ static void test_adopt(void **state) {
         }
 }
 
-/* Adopted bytes are in the way of new ones, at every limit. */
+/* Adopted bytes count against every limit. */
 static void test_limits_after_restart(void **state) {
         _cleanup_world_ World *world = world_new("UserBytesMax=40M\n[Heap reserved]\nReserveBytes=16M\nReserveFor=camera.service\n");
         (void) state;
@@ -751,7 +751,7 @@ static void test_limits_after_restart(void **state) {
         disconnect(world, &third);
 }
 
-/* Buffers of nobody count against the system alone. */
+/* Buffers of an unknown owner are charged to the system alone. */
 static void test_adopt_unattributed(void **state) {
         _cleanup_world_ World *world = world_new("");
         const CgroupIds none = {};
@@ -793,7 +793,7 @@ static void test_adopt_without_census(void **state) {
         assert_held(world, world->clients.clients, "system", 2 * MIB, 2, 0, false);
 }
 
-/* A reserve may become another's with the configuration: what is held moves into or out of the others' account. */
+/* When a reload gives a client a part in the reserve, or takes it, its charges leave or enter the others' account. */
 static void test_reload(void **state) {
         _cleanup_world_ World *world = world_new("");
         Caller camera = connect_camera(world);
@@ -813,7 +813,7 @@ static void test_reload(void **state) {
         disconnect(world, &camera);
 }
 
-/* Whether a peer may use a heap: by uid, by group, by unit; a rule for one of a region's names binds all. */
+/* A peer may use a heap by its uid, a group or its unit; a rule for one name of a region is for all of them. */
 static void test_may_use(void **state) {
         _cleanup_world_ World *world = world_new("[Heap reserved]\nAllowUsers=1000\nAllowGroups=44\nAllowUnits=a.service\n");
         Caller camera = connect_camera(world);
@@ -841,7 +841,7 @@ static void test_may_use(void **state) {
         disconnect(world, &user_a);
 }
 
-/* What a client holds of each region or heap, with its limit; nothing of those it holds nothing of any more. */
+/* What a client holds of each region or heap, with its limit. Those of which it holds nothing are left out. */
 static void test_usage(void **state) {
         _cleanup_world_ World *world = world_new("ClientBytesMax=40M\n[Heap default_cma_region]\nClientBytesMax=20M\n");
         Caller camera = connect_camera(world);

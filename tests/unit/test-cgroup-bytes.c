@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The sums of bytes for each control group: a charge is added to the group and to all above it, and taken away from the same. */
+/* The sums of bytes of each control group, and the hash table that holds them. */
 
 #include "cgroup-bytes.h"
 #include "unit.h"
@@ -13,7 +13,7 @@ static void test_levels(void **state) {
         assert_int_equal(cgroup_bytes_add(bytes, &one, 100), 0);
         assert_int_equal(cgroup_bytes_add(bytes, &two, 7), 0);
         assert_int_equal(cgroup_bytes_add(bytes, &one, 1), 0);
-        assert_int_equal(cgroup_bytes_add(bytes, &root, 1000), 0); /* the root is nobody's */
+        assert_int_equal(cgroup_bytes_add(bytes, &root, 1000), 0); /* the root has no id, and no sum */
         assert_int_equal(cgroup_bytes_get(11, bytes), 101);
         assert_int_equal(cgroup_bytes_get(12, bytes), 7);
         assert_int_equal(cgroup_bytes_get(10, bytes), 108);
@@ -34,7 +34,7 @@ static void test_levels(void **state) {
                 assert_int_equal(cgroup_bytes_get(id, bytes), 0);
 }
 
-/* A sum of nothing takes no place, and the table is as good as new when the last sum has gone. */
+/* Sums of 0 have no slot, and the table can be used again after its last sum is gone. */
 static void test_nothing(void **state) {
         _cleanup_(cgroup_bytes_freep) CgroupBytes *bytes = cgroup_bytes_new();
         const CgroupIds ids = { { 5 }, 1 };
@@ -50,7 +50,7 @@ static void test_nothing(void **state) {
         }
 }
 
-/* As deep as ids are kept; and every pair of ids, whatever slots they fall into, leaves the other when it goes. */
+/* Removing any one of 16 ids leaves the others, in whatever slots they are. */
 static void test_collisions(void **state) {
         _cleanup_(cgroup_bytes_freep) CgroupBytes *bytes = cgroup_bytes_new();
         CgroupIds ids = { .n = CGROUP_IDS_MAX };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Which connections are one client, which clients one user, and how long the registry keeps them; and what identifying a peer
- * says when the peer is gone. */
+/* Which connections are of one client, which clients are of one user, how long the registry keeps them, and how
+ * identifying a peer fails. */
 
 #include <errno.h>
 #include <stdio.h>
@@ -35,7 +35,7 @@ static void put(ClientRegistry *registry, Client *client) {
         client_registry_release(registry, client);
 }
 
-/* A unit's client is known by (unit, whose manager's, user, uid); its control group does not matter. */
+/* The key of a client with a unit is (unit, kind of manager, user, uid). Its control group is not a part of it. */
 static void test_same_unit(void **state) {
         ClientRegistry registry = {};
         Client *camera = get(&registry, "camera.service", false, 7, 1000, 1000), *other;
@@ -67,7 +67,7 @@ static void test_same_unit(void **state) {
         client_registry_done(&registry);
 }
 
-/* Without a unit a client is known by (control group, uid). */
+/* The key of a client without a unit is (control group, uid). */
 static void test_same_cgroup(void **state) {
         ClientRegistry registry = {};
         Client *bare = get(&registry, NULL, false, 7, 1000, 1000), *other;
@@ -89,7 +89,7 @@ static void test_same_cgroup(void **state) {
         client_registry_done(&registry);
 }
 
-/* Clients of one user share its account; it goes with the last of them. */
+/* Clients of one user share its account, which is freed with the last of them. */
 static void test_users(void **state) {
         ClientRegistry registry = {};
         Client *a = get(&registry, "a.service", false, 1, 33, 1000), *b = get(&registry, "b.service", false, 2, 34, 1000);
@@ -111,7 +111,7 @@ static void test_users(void **state) {
         assert_null(registry.clients);
 }
 
-/* Kept for a connection, for bytes, and for a buffer of no bytes. */
+/* A client is kept for a connection, for bytes, and for buffers. */
 static void test_release(void **state) {
         ClientRegistry registry = {};
         Client *client = get(&registry, "a.service", false, 1, 1, 1);
@@ -136,7 +136,7 @@ static void test_release(void **state) {
         assert_null(registry.clients);
 }
 
-/* Removal from anywhere in the list leaves the others in it. */
+/* A client is removed from any place in the list, and the others stay in it. */
 static void test_list(void **state) {
         ClientRegistry registry = {};
         Client *clients[3];
@@ -158,7 +158,7 @@ static void test_list(void **state) {
         }
 }
 
-/* A peer that has exited and was reaped has no control group any more. */
+/* A peer that has exited and was reaped cannot be identified any more. */
 static void test_peer_gone(void **state) {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
         socklen_t size = sizeof(sa_family_t); /* the kernel chooses an abstract name */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Identities as values: a copy owns its strings, a comparison sees every member. Which of them make a client is test-client.c's. */
+/* A copy of an identity owns its strings, and a comparison takes every member into account. test-client.c tests
+ * identity_is_same_client(). */
 
 #include "identity.h"
 #include "unit.h"
@@ -35,7 +36,7 @@ static void test_copy(void **state) {
         identity_done(&copy);
 }
 
-/* Each row differs from the one above it, and is greater, by one member. */
+/* Each row is greater than the one above it. */
 static void test_compare(void **state) {
         const Identity rows[] = {
                 { .cgroup = (char *) "/a", .cgroup_ids = { { 7, 8 }, 2 } },

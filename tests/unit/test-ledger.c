@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* The ledger and its file: what is recorded is found again, and a file with any damage is set aside. */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -17,7 +19,7 @@
 #include "ledger.h"
 #include "unit.h"
 
-/* The header's page and the slots that the file has at least. */
+/* The smallest file: the header's page, and the first LEDGER_FILE_STEP slots. */
 #define FILE_SIZE_MIN (LEDGER_FILE_HEADER_SIZE + LEDGER_FILE_STEP * LEDGER_FILE_SLOT_SIZE)
 
 static const uint8_t boot[16] = "this boot";
@@ -50,7 +52,7 @@ static void place_done(Place *place) {
         directory_remove(place->path);
 }
 
-/* Opens a ledger that must be as it should be. */
+/* Opens a ledger that must be good. */
 static Ledger *open_good(const Place *place) {
         char *set_aside = NULL;
         Ledger *ledger = NULL;
@@ -61,7 +63,7 @@ static Ledger *open_good(const Place *place) {
         return ledger;
 }
 
-/* Opens one that must be set aside, and for this reason. */
+/* Opens a ledger that must be set aside for this reason. */
 static void assert_set_aside(const Place *place, const char *why) {
         _cleanup_(ledger_freep) Ledger *ledger = NULL;
         _cleanup_free_ char *set_aside = NULL;
@@ -74,7 +76,7 @@ static void assert_set_aside(const Place *place, const char *why) {
         assert_int_equal(ledger_n_records(ledger), 0);
         assert_int_equal(fstatat(place->fd, "ledger.bad", &st, 0), 0);
 
-        /* The new one is good. */
+        /* The new ledger is good. */
         ledger = ledger_free(ledger);
         ledger = open_good(place);
         assert_int_equal(ledger_n_records(ledger), 0);
@@ -230,7 +232,7 @@ static void test_string_limits(void **state) {
         assert_true(length > 400);
 }
 
-/* A path that is too long is cut between characters: it is told in JSON. */
+/* A path that is too long is cut between two characters, since strings in JSON are UTF-8. */
 static void test_cut_paths(void **state) {
         _cleanup_(place_done) Place place = place_new();
         _cleanup_(ledger_freep) Ledger *ledger = open_good(&place);
@@ -245,7 +247,7 @@ static void test_cut_paths(void **state) {
                 for (unsigned i = 0; i <= n; i++)
                         *p++ = '/';
                 while (p < cgroup + 900)
-                        p = stpcpy(p, "\xe2\x82\xac"); /* the Euro's sign */
+                        p = stpcpy(p, "\xe2\x82\xac"); /* the Euro sign, three bytes */
 
                 assert_int_equal(ledger_add(ledger, &entry, &(LedgerBuffer) { 10 + n, 4096 }, 1, NULL), 0);
         }
@@ -339,7 +341,7 @@ static void test_retire(void **state) {
         assert_int_equal(ledger_retire(ledger, NULL, 0, ledger_sequence(ledger), NULL, NULL), 1);
 }
 
-/* As many as it takes, and one more; then the file gives back what it took. */
+/* As many records as the ledger holds, and one more; when all are retired the file is as small as at first. */
 static void test_capacity(void **state) {
         _cleanup_(place_done) Place place = place_new();
         _cleanup_(ledger_freep) Ledger *ledger = open_good(&place);
@@ -362,7 +364,7 @@ static void test_capacity(void **state) {
         assert_int_equal(ledger_n_records(ledger), LEDGER_RECORDS_MAX);
         assert_int_equal(add_one(ledger, LEDGER_RECORDS_MAX + 1, &camera), -ENOBUFS);
 
-        /* One slot in the middle is as good as any. */
+        /* A slot in the middle that has become free is used again. */
         LedgerRecord *record = ledger_find(ledger, 30000);
         ledger_withdraw(ledger, &record, 1);
         buffers[0].inode = LEDGER_RECORDS_MAX + 1;
@@ -429,7 +431,7 @@ static void test_truncated(void **state) {
                 assert_set_aside(&place, "it is truncated");
         }
 
-        /* Longer than it says it is: killed while it grew. */
+        /* A daemon killed while the file grew leaves it longer than its header says. */
         _cleanup_(place_done) Place place = used_place();
         cut(&place, 4096 + 768 * 1024);
         _cleanup_(ledger_freep) Ledger *ledger = open_good(&place);
@@ -439,7 +441,7 @@ static void test_truncated(void **state) {
 static void test_damaged(void **state) {
         (void) state;
 
-        /* Any byte of the header's fields, any of a record's. */
+        /* One bit is flipped, in each byte of the header and in every 37th of a record. */
         for (off_t offset = 0; offset < (off_t) sizeof(LedgerFileHeader); offset++) {
                 _cleanup_(place_done) Place place = used_place();
                 uint8_t byte;
@@ -485,7 +487,7 @@ static void test_other_boot_and_version(void **state) {
         assert_non_null(strstr(set_aside, "it is of another boot"));
         ledger = ledger_free(ledger);
 
-        /* And back: ledger.bad is written over. */
+        /* Opened for the first boot again: ledger.bad is replaced. */
         assert_set_aside(&place, "it is of another boot");
 
         _cleanup_(place_done) Place newer = used_place();
@@ -498,7 +500,7 @@ static void test_other_boot_and_version(void **state) {
         assert_set_aside(&newer, "it is of another version");
 }
 
-/* Sealed with the right checksum and wrong all the same. */
+/* Slots with a right checksum and impossible contents. */
 static void test_impossible(void **state) {
         static const struct {
                 size_t offset;
@@ -529,7 +531,7 @@ static void test_impossible(void **state) {
                 assert_set_aside(&place, "record 5: it holds what no record can hold");
         }
 
-        /* The same buffer twice. */
+        /* Two records of one buffer. */
         _cleanup_(place_done) Place place = used_place();
         LedgerFileSlot slot;
         _cleanup_close_ int fd = openat(place.fd, "ledger", O_RDONLY | O_CLOEXEC);
@@ -538,7 +540,7 @@ static void test_impossible(void **state) {
         assert_set_aside(&place, "it has two records of one buffer");
 }
 
-/* A record without its inode is what a kill between the two writes leaves: a free slot. */
+/* A kill between the two writes of a record leaves a slot without an inode, which is free. */
 static void test_half_written(void **state) {
         _cleanup_(place_done) Place place = used_place();
         _cleanup_close_ int fd = openat(place.fd, "ledger", O_RDONLY | O_CLOEXEC);
@@ -571,7 +573,7 @@ static void test_not_a_file(void **state) {
         }
 }
 
-/* What cannot be replaced stays, and another name is taken. */
+/* A ledger.bad that cannot be replaced stays, and the ledger is renamed to the next name. */
 static void test_bad_in_the_way(void **state) {
         _cleanup_(place_done) Place place = place_new();
         (void) state;
@@ -589,7 +591,7 @@ static void test_bad_in_the_way(void **state) {
         assert_int_equal(unlinkat(place.fd, "ledger.bad", AT_REMOVEDIR), 0);
 }
 
-/* Errors of the file: refused, with nothing added, and the ledger goes on. */
+/* When the file cannot grow, ledger_add() fails and adds nothing, and smaller additions still succeed. */
 static void test_full(void **state) {
         _cleanup_(place_done) Place place = place_new();
         _cleanup_(ledger_freep) Ledger *ledger = open_good(&place);
@@ -623,11 +625,11 @@ static void test_full(void **state) {
         assert_int_equal(ledger_n_records(ledger), 256);
 }
 
-/* What a child that is killed any moment has got done, for its parent to see. */
+/* The progress of a child that may be killed at any moment, in memory shared with its parent. */
 typedef struct Progress {
-        uint64_t added;    /* every inode up to here */
-        uint64_t retiring; /* of these, perhaps those up to here */
-        uint64_t retired;  /* of these, every one up to here */
+        uint64_t added;    /* every inode up to this one was added */
+        uint64_t retiring; /* inodes up to this one may be retired */
+        uint64_t retired;  /* every inode up to this one is retired */
 } Progress;
 
 static _Noreturn void add_and_retire(const Place *place, volatile Progress *progress) {
@@ -642,7 +644,7 @@ static _Noreturn void add_and_retire(const Place *place, volatile Progress *prog
                         _exit(EXIT_FAILURE);
                 progress->added += ELEMENTSOF(buffers);
 
-                /* Grow, and now and then shrink again. */
+                /* The ledger grows to 600 records, and then shrinks again. */
                 if (ledger_n_records(ledger) < 600)
                         continue;
                 const uint64_t alive[] = { progress->added - 1, progress->added };
@@ -653,7 +655,7 @@ static _Noreturn void add_and_retire(const Place *place, volatile Progress *prog
         }
 }
 
-/* Killed 60 times at any moment: what was recorded is there, what was ended is not, and nothing is ever found damaged. */
+/* Killed 60 times at any moment: all added records are there, no retired one is, and the file is never damaged. */
 static void test_killed(void **state) {
         _cleanup_(place_done) Place place = place_new();
         Progress *progress = mmap(NULL, sizeof(*progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* The limits of control groups and of the machine. The cgroup file system is a tree of ordinary directories and
+ * files, since the functions only open and read. */
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,7 +16,7 @@
 #define MIB (UINT64_C(1024) * 1024)
 #define WORKER MEMORY_CGROUP_WORKER_SIZE
 
-/* A cgroup tree in files: what the functions are given are directories, and they cannot tell. */
+/* A tree of cgroups. */
 typedef struct Tree {
         char *path;
         int root_fd;
@@ -33,7 +36,7 @@ static void tree_done(Tree *tree) {
         directory_remove(tree->path);
 }
 
-/* high and max: "max" or a number. */
+/* high and max: "max" or a number. file: the value of each kind of reclaimable memory. */
 static int add_cgroup(const Tree *tree, const char *path, const char *max, const char *high, uint64_t current, uint64_t file) {
         char name[4096];
 
@@ -77,7 +80,7 @@ static void test_ids(void **state) {
         assert_int_equal(ids.n, 0);
 }
 
-/* As deep as is kept, one deeper, and much deeper. */
+/* Cgroups of every depth up to 40, where CGROUP_IDS_MAX ids are kept. */
 static void test_ids_deep(void **state) {
         _cleanup_(tree_done) Tree tree = tree_new();
         uint64_t inodes[40];
@@ -109,7 +112,7 @@ static void test_ids_elsewhere(void **state) {
         CgroupIds ids;
         (void) state;
 
-        /* No file there: gone. */
+        /* The directory of a removed cgroup has no files. */
         (void) snprintf(path, sizeof(path), "%s/gone/cgroup.procs", tree.path);
         assert_int_equal(unlink(path), 0);
         assert_int_equal(cgroup_ids_read(tree.root_fd, fd, &ids), -ENOENT);
@@ -153,7 +156,7 @@ static void test_high_and_reclaimable(void **state) {
         assert_int_equal(refusal.limit, 32 * MIB);
         assert_int_equal(refusal.used, 12 * MIB + WORKER);
 
-        /* Where it fits anyway memory.stat is not read: here it would be an error. */
+        /* memory.stat is read only if the bytes do not fit without it; reading this one fails. */
         (void) snprintf(path, sizeof(path), "%s/a.service/memory.stat", tree.path);
         assert_int_equal(unlink(path), 0);
         assert_int_equal(mkdir(path, 0700), 0);
@@ -161,7 +164,8 @@ static void test_high_and_reclaimable(void **state) {
         assert_int_equal(memory_cgroup_check(tree.root_fd, fd, 1 * MIB + 1, NULL, NULL, &refusal), -EISDIR);
 }
 
-/* More reclaimable than there is (the counters lag): nothing wraps. A cgroup over its limit has no headroom. */
+/* Counters that lag may show more reclaimable memory than there is: no subtraction wraps. A cgroup over its limit
+ * has no headroom. */
 static void test_extremes(void **state) {
         _cleanup_(tree_done) Tree tree = tree_new();
         _cleanup_close_ int lag = add_cgroup(&tree, "lag", "67108864", "max", 64 * MIB, 60 * MIB);
@@ -214,7 +218,7 @@ static void test_pending(void **state) {
         assert_int_equal(cgroup_ids_read(tree.root_fd, one, &ids_one), 0);
         assert_int_equal(cgroup_ids_read(tree.root_fd, two, &ids_two), 0);
 
-        /* What one holds leaves less for two, of the slice both are in; also when one has gone. */
+        /* Bytes of `one` count against the slice, and so leave less room for `two`. */
         assert_int_equal(cgroup_bytes_add(bytes, &ids_one, 30 * MIB), 0);
         assert_int_equal(memory_cgroup_check(tree.root_fd, two, 1 * MIB, cgroup_bytes_get, bytes, &refusal), 0);
         assert_int_equal(memory_cgroup_check(tree.root_fd, two, 1 * MIB + 1, cgroup_bytes_get, bytes, &refusal), -EDQUOT);
@@ -224,7 +228,7 @@ static void test_pending(void **state) {
         assert_int_equal(cgroup_bytes_get(ids_two.ids[1], bytes), 0);
 }
 
-/* Thousands of ids that come and go in another order, some in one another's way. */
+/* Thousands of ids are added and taken away in different orders, and share runs of slots. */
 static void test_bytes_table(void **state) {
         _cleanup_(cgroup_bytes_freep) CgroupBytes *bytes = cgroup_bytes_new();
         enum { N = 5000 };
@@ -244,7 +248,7 @@ static void test_bytes_table(void **state) {
                         cgroup_bytes_subtract(bytes, &(CgroupIds) { { i * 64, UINT64_MAX }, 2 }, i);
         assert_int_equal(cgroup_bytes_get(UINT64_MAX, bytes), 0);
 
-        /* Charges of nothing count as charges. */
+        /* Adding and subtracting 0 bytes is balanced, too. */
         assert_int_equal(cgroup_bytes_add(bytes, &(CgroupIds) { { 5 }, 1 }, 0), 0);
         assert_int_equal(cgroup_bytes_add(bytes, &(CgroupIds) { { 5 }, 1 }, 3), 0);
         cgroup_bytes_subtract(bytes, &(CgroupIds) { { 5 }, 1 }, 3);
@@ -260,7 +264,7 @@ static void test_oom(void **state) {
 
         assert_int_equal(memory_cgroup_oom_kills(unit, &kills), -ENOENT);
 
-        /* Without a controller of its own: its memory is the slice's. */
+        /* A cgroup without the memory controller is counted in its slice. */
         file_print(tree.path, "a.slice/memory.events.local", "oom 2\noom_kill 9\n");
         assert_int_equal(memory_cgroup_oom_kills(unit, &kills), 0);
         assert_int_equal(kills, 9);

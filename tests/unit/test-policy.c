@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* The limits and permissions that follow from rules, without any configuration file. */
+
 #include "policy.h"
 #include "unit.h"
 
@@ -79,7 +81,7 @@ static void test_enforce_no(void **state) {
         assert_int_equal(limits.heap_bytes, LIMIT_INFINITY);
         assert_int_equal(limits.keep_available, 0);
 
-        /* Permissions are not limits. */
+        /* Enforce=no is about limits, not about permissions. */
         assert_false(policy_may_use(&policy, &(PolicySubject) { .identity = &identity }, &cma));
 }
 
@@ -99,7 +101,7 @@ static void test_client_section(void **state) {
         assert_int_equal(limits.client_bytes, 3 * GIB);
         assert_int_equal(limits.client_buffers, 4096);
 
-        /* The same name in a user's manager is just a name. */
+        /* A unit of a user's manager may have any name, so no rule is for it. */
         identity.unit_is_user = true;
         policy_limits(&policy, &identity, NULL, 4 * GIB, &limits);
         assert_int_equal(limits.client_bytes, GIB);
@@ -139,14 +141,14 @@ static void test_reserve(void **state) {
         assert_int_equal(limits.heap_others_bytes, LIMIT_INFINITY);
         assert_int_equal(limits.heap_client_bytes, 32 * MIB);
 
-        /* A user's camera.service has no part in it. */
+        /* The camera.service of a user's manager has no part in the reserve. */
         camera.unit_is_user = true;
         policy_limits(&policy, &camera, &cma, GIB, &limits);
         assert_false(limits.heap_has_reserve);
         assert_int_equal(limits.heap_others_bytes, 48 * MIB);
         camera.unit_is_user = false;
 
-        /* A reserve beyond a client's half is still the unit's to have. */
+        /* The unit may hold the whole reserve, although a client may hold only half of the region. */
         heap.reserve_bytes = (PolicyAmount) { POLICY_AMOUNT_PERCENT, 7500 };
         policy_limits(&policy, &camera, &cma, GIB, &limits);
         assert_int_equal(limits.heap_client_bytes, 48 * MIB);
@@ -154,12 +156,12 @@ static void test_reserve(void **state) {
         assert_int_equal(limits.heap_client_bytes, 32 * MIB);
         assert_int_equal(limits.heap_others_bytes, 16 * MIB);
 
-        /* More than there is: nothing is left for others, and nothing wraps. */
+        /* A reserve larger than the region leaves nothing for others, and no subtraction wraps. */
         heap.reserve_bytes = (PolicyAmount) { POLICY_AMOUNT_NUMBER, 65 * MIB };
         policy_limits(&policy, &other, &cma, GIB, &limits);
         assert_int_equal(limits.heap_others_bytes, 0);
 
-        /* Without bounds there is nothing to reserve. */
+        /* A heap without bounds has no reserve. */
         heap.name = (char *) "system";
         policy_limits(&policy, &other, &system_heap, GIB, &limits);
         assert_int_equal(limits.heap_others_bytes, LIMIT_INFINITY);
@@ -233,7 +235,7 @@ static void test_allow(void **state) {
         identity.unit_is_user = true;
         assert_false(policy_may_use(&policy, &subject, &system_heap));
 
-        /* Lists of which no name exists let nobody in. */
+        /* A rule whose lists have no existing name admits nobody. */
         heap = (PolicyHeap) { .name = (char *) "system", .restricted = 1 };
         identity = (Identity) { .uid = 0 };
         assert_false(policy_may_use(&policy, &subject, &system_heap));

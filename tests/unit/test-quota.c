@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* Charges and limits to the exact byte and buffer, also where a sum passes 2^64 - 1. */
+
 #include <errno.h>
 
 #include "quota.h"
@@ -34,7 +36,7 @@ static void test_exact_limit(void **state) {
         assert_int_equal(quota_reserve(&a, &demand, 1, 4096, 1, &refusal), 0);
         assert_int_equal(quota_reserve(&b, &demand, 1, 4096, 1, &refusal), 0);
 
-        /* One byte more is refused, and said to the byte. */
+        /* One byte more is refused, and the report is exact. */
         assert_int_equal(quota_reserve(&c, &demand, 1, 1, 1, &refusal), -EDQUOT);
         assert_true(quota_charge_is_empty(&c));
         assert_int_equal(refusal.index, 0);
@@ -94,7 +96,7 @@ static void test_all_or_nothing(void **state) {
         };
         (void) state;
 
-        /* The first in the way is the one named, though the next is too. */
+        /* The first limit that refuses is reported, although the next one would refuse as well. */
         assert_int_equal(quota_reserve(&charge, demands, 4, 501, 1, &refusal), -EDQUOT);
         assert_int_equal(refusal.index, 1);
         assert_int_equal(refusal.scope, QUOTA_SCOPE_USER);
@@ -102,7 +104,7 @@ static void test_all_or_nothing(void **state) {
         assert_int_equal(refusal.index, 2);
         assert_string_equal(refusal.name, "system");
 
-        /* Nobody holds anything. */
+        /* A refused request is charged to no account. */
         quota_account_done(&client);
         quota_account_done(&user);
         quota_account_done(&heap);
@@ -136,7 +138,7 @@ static void test_overflow(void **state) {
         quota_account_done(&account);
 }
 
-/* A limit that has sunk below what is used takes nothing away, and admits nothing; not even no bytes. */
+/* A limit that has fallen below what is used takes nothing away, and refuses every request. */
 static void test_limit_lowered(void **state) {
         QuotaAccount account = {};
         QuotaCharge a = {}, b = {};
@@ -169,7 +171,7 @@ static void test_split(void **state) {
         }
         assert_int_equal(system.reserved_bytes, 0);
 
-        /* The reservation is used up, and giving it back gives nothing. */
+        /* The reservation is used up, so giving it back changes nothing. */
         quota_uncharge(&reservation);
         assert_int_equal(client.bytes, 12288);
 
@@ -192,7 +194,7 @@ static void test_force(void **state) {
                 { QUOTA_SCOPE_SYSTEM, NULL, &system, 100, 0 },
         };
 
-        /* Past both limits. */
+        /* Both limits are passed. */
         quota_charge_force(&charge, demands, 2, 4096, 1);
         assert_int_equal(client.bytes, 4096);
         assert_int_equal(client.reserved_bytes, 0);
