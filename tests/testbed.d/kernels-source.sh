@@ -11,6 +11,9 @@
 # The oldest that the modules are for, which 'in-tree' is made of.
 readonly KERNEL_SOURCE_OLDEST=7.2
 
+# The packages that kernels are built with, beside gcc itself.
+readonly KERNEL_TOOLS='bc binutils bison dwarves flex libc6-dev libelf-dev libssl-dev make'
+
 # kernel_make NAME: sets REPLY to the kernel NAME, one of those that are built from source.
 kernel_make() {
         local name=$1 image run_tree
@@ -50,14 +53,24 @@ kernel_fragments() {
         echo "$TESTBED_DIR/kernel/$1.config"
 }
 
-# kernel_image CONFIG: sets REPLY to a kernel built with its fragments.
+# kernel_tools BUILD-TREE: prints the versions of the packages of the build tree that kernels are built with.
+kernel_tools() {
+        awk -v wanted="$KERNEL_TOOLS" '
+                BEGIN {n = split(wanted, names); for (i = 1; i <= n; i++) wants[names[i]] = 1}
+                $1 == "Package:" {name = $2}
+                $1 == "Version:" && (name in wants || name ~ /^gcc-[0-9]+$/) {print name, $2}
+        ' "$1/var/lib/dpkg/status"
+}
+
+# kernel_image CONFIG: sets REPLY to a kernel built with its fragments. What it is made from is the source and the tools: a
+# package that joins the build tree for another purpose costs no kernel.
 kernel_image() {
         local config=$1 build_tree fragments
         mapfile -t fragments < <(kernel_fragments "$config")
         build_tree
         build_tree=$REPLY
         kernel_source "$build_tree"
-        cache_make kernel-image "$config-$(hash_text 1 "$build_tree" "$REPLY" \
+        cache_make kernel-image "$config-$(hash_text 2 "$(kernel_tools "$build_tree")" "$(<"$REPLY/version")" \
                 "$(declare -f kernel_image_make kernel_configure kernel_harvest)" \
                 "$(cat "${fragments[@]}")")" "the kernel image '$config' (10 to 25 minutes)" \
                 kernel_image_make "$build_tree" "$REPLY" "${fragments[@]}"
@@ -84,6 +97,7 @@ kernel_source_make() {
                 apt-get -o APT::Sandbox::User=root download "linux-source-$1"
         ' sh "$series"
         dpkg-deb --fsys-tarfile "$dir"/*.deb | tar -x -C "$dir" --strip-components=3 --wildcards './usr/src/*.tar.xz'
+        dpkg-deb --field "$dir"/*.deb Version >"$dir/version"
         rm "$dir"/*.deb
         mv "$dir"/linux-source-*.tar.xz "$dir/source.tar.xz"
         echo "$series" >"$dir/series"

@@ -7,7 +7,7 @@
 readonly SUITE=trixie
 
 readonly BUILD_PACKAGES='
-bpftool ccache clang dkms g++ gcc libbpf-dev libc6-dev libcap-dev libclang-rt-19-dev libcmocka-dev libeconf-dev
+bpftool ccache clang clang-format dkms g++ gcc libbpf-dev libc6-dev libcap-dev libclang-rt-19-dev libcmocka-dev
 libkmod-dev libseccomp-dev libsystemd-dev libudev-dev make mandoc meson ninja-build pkgconf python3 scdoc shellcheck
 systemd systemd-dev kmod strace bc bison flex libelf-dev libssl-dev dwarves xz-utils rsync'
 
@@ -16,7 +16,7 @@ readonly BUILD_BACKPORTS='linux-headers-amd64 linux-libc-dev'
 
 readonly RUN_PACKAGES='
 base-files base-passwd bash coreutils dash dbus findutils gawk grep hostname iproute2 kmod less libasan8 libbpf1 libc-bin
-libeconf0 libkmod2 libnss-systemd libpam-modules libpam-runtime libpam-systemd libpython3-stdlib libseccomp2
+libkmod2 libnss-systemd libpam-modules libpam-runtime libpam-systemd libpython3-stdlib libseccomp2
 libsystemd0 libubsan1 libudev1 login login.defs mount netbase passwd procps python3 python3-minimal sed strace systemd
 systemd-sysv tar udev util-linux zstd'
 
