@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks that the documentation leads somewhere: every link and path in a .md file exists, no file cites a .md file that
-a clone does not have, docs/interface.md has the interface, the configuration keys and the build options of the sources,
-and docs/overview.svg has the words of docs/overview.dot.
+"""Checks that the documentation leads somewhere: every link, path and function in a .md file exists, no file cites a .md
+file that a clone does not have, docs/interface.md has the interface, the configuration keys and the build options of the
+sources, and docs/overview.svg has the words of docs/overview.dot.
 
 Usage: check-docs.py ROOT. Prints one line a fault, and exits 1 if there is one."""
 
@@ -71,6 +71,14 @@ def check_citations(root: pathlib.Path) -> list[str]:
     return faults
 
 
+def check_functions(root: pathlib.Path, pages: list[pathlib.Path]) -> list[str]:
+    """A function that a page names is one that the sources have."""
+    code = '\n'.join(p.read_text(encoding='utf-8') for p in files(root) if p.suffix in {'.c', '.h', '.py'})
+    known = set(re.findall(r'\b(\w+)\(', code))
+    return [f'{page.relative_to(root)}: names {function}(), which no source has' for page in pages
+            for function in sorted(set(re.findall(r'`(?:\w+\.)?(\w+)\(\)`', page.read_text(encoding='utf-8'))) - known)]
+
+
 def blocks(text: str) -> list[str]:
     return re.findall(r'^```\w*\n(.*?)^```$', text, re.M | re.S)
 
@@ -116,8 +124,9 @@ def main() -> int:
         return 2
 
     root = pathlib.Path(sys.argv[1])
-    faults = check_citations(root) + check_interface(root) + check_picture(root)
-    for path in [*sorted(root.glob('*.md')), *sorted((root / 'docs').glob('*.md'))]:
+    pages = [*sorted(root.glob('*.md')), *sorted((root / 'docs').glob('*.md'))]
+    faults = check_citations(root) + check_functions(root, pages) + check_interface(root) + check_picture(root)
+    for path in pages:
         name = path.relative_to(root).as_posix()
         faults += check_links(path, name) + check_paths(root, path, name)
     for fault in faults:
