@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks that the documentation leads somewhere: every link, path and function in a .md file exists, no file cites a .md
-file that a clone does not have, docs/interface.md has the interface, the configuration keys and the build options of the
-sources, and docs/overview.svg has the words of docs/overview.dot.
+"""Checks that the documentation leads somewhere: every link, path and function in a .md file exists, no file cites a
+.md file that a clone does not have, docs/interface.md has the interface, the configuration keys and the build options
+of the sources, and docs/overview.svg has the words of docs/overview.dot.
 
 Usage: check-docs.py ROOT. Prints one line a fault, and exits 1 if there is one."""
 
