@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock append="cma=64M"
-"""What administrators see and decide: lists, permissions, reserves, and configuration that is read again."""
+"""Administrators list clients and buffers, permit heaps, reserve memory, and reload the configuration."""
 
 import os
 import re
@@ -40,7 +40,7 @@ class Lists(AccountingTest):
         self.camera = self.client(self.unit(UNIT))
         self.other = self.client(self.cgroup(SCOPE), user="user2")
 
-    def test_clients(self):
+    def test_list_clients_shows_who_holds_what(self):
         self.allocate(self.camera, 3 * PAGE, count=2)
         self.allocate(self.camera, PAGE, heap=CMA)
         self.allocate(self.other, PAGE)
@@ -51,18 +51,18 @@ class Lists(AccountingTest):
         self.assertEqual((camera["usage"]["bytesUsed"], camera["usage"]["buffersUsed"]), (7 * PAGE, 3))
         self.assertEqual({heap["heap"]: heap["bytesUsed"] for heap in camera["heaps"]}, {"system": 6 * PAGE, CMA: PAGE})
         self.assertEqual((other["cgroup"], other["uid"], other["usage"]["bytesUsed"]), (SCOPE, 1001, PAGE))
-        # What a client is told of itself is the same.
+        # GetUsage tells the client the same numbers.
         self.assertEqual(self.camera.call("GetUsage")["client"], camera["usage"])
 
-    def test_names_that_are_no_text(self):
-        """A control group may be called by any bytes; what is told of it is UTF-8 all the same."""
+    def test_cgroup_names_that_are_no_text_are_listed_as_utf_8(self):
+        """The name of a control group may have any bytes. Bytes that are not UTF-8 are listed as \\xNN."""
         path = os.fsdecode(b"/test-\xff\xc3\xa4\xe2\x82")
         self.allocate(self.client(self.cgroup(path)), PAGE)
         told = "/test-\\xff\u00e4\\xe2\\x82"
         self.assertIn(told, [client["cgroup"] for client in vmtest.call("ListClients")["clients"]])
         self.assertIn(told, [buffer["cgroup"] for buffer in vmtest.call("ListBuffers")["buffers"]])
 
-    def test_buffers(self):
+    def test_list_buffers_shows_each_buffer_and_can_be_filtered(self):
         before = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
         fds = self.allocate(self.camera, 3 * PAGE, count=2, label="frame 1")
         after = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
@@ -82,20 +82,22 @@ class Lists(AccountingTest):
         vmtest.close_fds([*fds, fd])
         self.assertEqual(vmtest.call("ListBuffers")["buffers"], [])
 
-    def test_are_for_root_only(self):
+    def test_only_root_may_list(self):
         for method in ("ListClients", "ListBuffers"):
-            for connection in (self.camera, self.other):
-                self.assert_error(connection.call(method), PERMISSION_DENIED)
-            self.assertIsNone(vmtest.call(method).error)
-            self.assertIsNone(self.client(SCOPE, user="root").call(method).error)
+            with self.subTest(method=method):
+                for connection in (self.camera, self.other):
+                    self.assert_error(connection.call(method), PERMISSION_DENIED)
+                self.assertIsNone(vmtest.call(method).error)
+                self.assertIsNone(self.client(SCOPE, user="root").call(method).error)
 
-    def test_not_for_who_becomes_root(self):
+    def test_a_client_that_becomes_root_after_connecting_may_not_list(self):
         shutil.copy("/usr/bin/sleep", SETUID_PROGRAM)
         os.chmod(SETUID_PROGRAM, 0o4755)
         peer, connection = self.connected_peer(then=[SETUID_PROGRAM, "infinity"])
         vmtest.wait_until(lambda: effective_uid(peer.child.pid) == 0, DEADLINE, "the peer has become root")
         for method in ("ListClients", "ListBuffers"):
-            self.assert_error(connection.call(method), PERMISSION_DENIED)
+            with self.subTest(method=method):
+                self.assert_error(connection.call(method), PERMISSION_DENIED)
 
 
 class Permissions(AccountingTest):
@@ -106,7 +108,7 @@ class Permissions(AccountingTest):
             self.assert_error(connection.call("Allocate", {"size": PAGE, "heap": "system"}), PERMISSION_DENIED)
             self.allocate(connection, PAGE, heap=CMA)
 
-    def test_of_a_heap(self):
+    def test_a_heap_serves_only_those_whom_its_section_allows(self):
         camera, one, two = self.client(self.unit(UNIT)), self.client(self.cgroup(SCOPE)), self.client(SCOPE, user="user2")
         self.assert_only([camera, one, two], [])
         for rule, allowed, denied in (("AllowUsers=user2", [two], [one, camera]),
@@ -125,7 +127,7 @@ class Reload(AccountingTest):
         super().setUp()
         self.addCleanup(reload, "")
 
-    def test_limits_while_buffers_live(self):
+    def test_new_limits_hold_for_clients_that_hold_buffers(self):
         connection = self.client(self.cgroup(SCOPE))
         (fd,) = self.allocate(connection, 16 * PAGE)
         pid = vmtest.unit_pid()
@@ -138,7 +140,7 @@ class Reload(AccountingTest):
         self.allocate(connection, 16 * PAGE)
         self.assertEqual(vmtest.unit_pid(), pid)
 
-    def test_files_and_their_order(self):
+    def test_the_drop_in_that_sorts_last_wins(self):
         for path, size in (("/usr/lib/dmaheapd/dmaheapd.conf.d/10-a.conf", 2), ("/run/dmaheapd/dmaheapd.conf.d/50-b.conf", 3),
                            ("/etc/dmaheapd/dmaheapd.conf.d/30-c.conf", 4)):
             self.addCleanup(os.unlink, path)
@@ -146,7 +148,7 @@ class Reload(AccountingTest):
         reload("[Limits]\nClientBytesMax=1M\n")
         self.assertEqual(self.client().call("GetUsage")["client"]["bytesMax"], 3 * PAGE)
 
-    def test_no_enforcement(self):
+    def test_without_enforcement_usage_is_still_counted(self):
         connection = self.client(self.unit(UNIT, MemoryMax="32M"))
         reload("[Limits]\nEnforce=no\nClientBytesMax=4K\n")
         self.allocate(connection, 2 * PAGE)
@@ -154,17 +156,17 @@ class Reload(AccountingTest):
         reload("[Limits]\nClientBytesMax=4K\n")
         self.assert_refused(connection, "client", PAGE, 2 * PAGE, PAGE, name=UNIT)
 
-    def test_nonsense(self):
-        """Is reported with its place, and the default holds."""
+    def test_a_bad_line_is_logged_with_its_place_and_the_default_holds(self):
         default = self.client().call("GetUsage")["client"]
         reload("[Limits]\nClientBytesMax=plenty\nClientBuffersMax=7\nClientBuffersMax=8\nFoo=1\n\n[Nothing]\nA=b\n")
         usage = self.client().call("GetUsage")["client"]
         self.assertEqual(usage["bytesMax"], default["bytesMax"])
         journal = vmtest.journal()
         for line in (2, 4, 5, 7):
-            self.assertIn(f"{CONFIG}:{line}:", journal)
+            with self.subTest(line=line):
+                self.assertIn(f"{CONFIG}:{line}:", journal)
 
-    def test_check_config(self):
+    def test_check_config_finds_bad_lines(self):
         bad, good = "/run/bad.conf", "/run/good.conf"
         write("[Limits]\nClientBytesMax=25%\n", good)
         self.assertEqual(vmtest.run("/usr/libexec/dmaheapd", "--check-config", good, check=False).returncode, 0)
@@ -180,7 +182,7 @@ class Reload(AccountingTest):
 class Reserve(AccountingTest):
     CONFIG = f"[Heap {CMA}]\nClientBytesMax=100%\nReserveBytes=16M\nReserveFor={UNIT}\n"
 
-    def test_of_a_region(self):
+    def test_others_cannot_have_what_is_reserved_for_a_unit(self):
         camera, others = self.client(self.unit(UNIT)), [self.client(self.cgroup(f"/test-{name}.scope")) for name in "ab"]
         for _ in range(2):
             fds = [fd for n in range(6) for fd in self.allocate(others[n % 2], 8 * MIB, heap=CMA)]
@@ -192,13 +194,13 @@ class Reserve(AccountingTest):
             self.assertEqual(self.usage(camera), (14 * MIB, 2))
             vmtest.close_fds(reserved)
             vmtest.close_fds(fds)
-        # All is free: the unit may have more than its reserve, and the others then have less.
+        # The whole region is free now, so the unit may take more than its reserve, which leaves the others less.
         self.allocate(camera, 40 * MIB, heap=CMA)
         self.allocate(others[0], 16 * MIB, heap=CMA)
         self.assert_refused(others[1], "heap", 64 * MIB, 56 * MIB, 16 * MIB, heap=CMA, name=CMA)
 
-    def test_that_becomes_anothers(self):
-        """What a unit holds counts against the others from the moment it is one of them."""
+    def test_a_reserve_can_pass_to_another_unit(self):
+        """A unit that loses its reserve becomes one of the others: what it holds counts against their share at once."""
         camera, other = self.client(self.unit(UNIT)), self.client(self.cgroup(SCOPE))
         display = self.client(self.unit("test-display.service"))
         self.addCleanup(reload, self.CONFIG)

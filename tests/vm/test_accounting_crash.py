@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock append="cma=64M" timeout=900
 # testbed: kernel=stock build=sanitize append="cma=64M dma_heap.mem_accounting=1" timeout=1200
-"""Crashes under load: afterwards the daemon, the kernel and eight clients agree on who holds what, to the byte."""
+"""After crashes under load, the daemon, the kernel and eight clients agree to the byte on who holds what."""
 
 import contextlib
 import os
@@ -26,16 +26,16 @@ class Crash(LoadTest):
                 print(f"# {self.id()}: {n + 1} of {n_rounds}", flush=True)
             yield n
 
-    def test_daemon(self):
+    def test_the_daemon_can_be_killed_at_any_moment(self):
         killed = set()
         for n in self.rounds(self.N_DAEMONS):
             self.kill_daemon(killed)
-            if n % self.AGAIN:  # one of so many times, once more before anybody has had a look
+            if n % self.AGAIN:  # each AGAINth daemon is followed by another kill, without a check between them
                 self.check()
         self.assertEqual(len(killed), self.N_DAEMONS)
         self.assertGreater(self.check(), 0)
 
-    def test_spawner_and_workers(self):
+    def test_spawner_and_workers_can_be_killed(self):
         for _ in self.rounds(self.N_OTHERS):
             daemon_pid()
             with contextlib.suppress(ProcessLookupError, ValueError, FileNotFoundError):
@@ -45,13 +45,13 @@ class Crash(LoadTest):
         self.assertGreater(self.check(), 0)
         self.assertEqual(vmtest.unit_property(vmtest.SERVICE, "Result"), "success")
 
-    def test_restart(self):
+    def test_the_service_can_be_restarted(self):
         for _ in self.rounds(self.N_RESTARTS):
             daemon_pid()
             vmtest.systemctl("restart", vmtest.SERVICE)
             self.check()
 
-    def test_idle_exit(self):
+    def test_the_daemon_can_exit_when_idle_and_come_back(self):
         for _ in self.rounds(self.N_IDLE):
             daemon_pid()
             self.stop()

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock append="cma=64M"
 # testbed: kernel=stock append="cma=64M dma_heap.mem_accounting=1"
-"""MemoryMax= and MemoryHigh= of a unit and of the slices above it bound its buffers, whoever charges them; nobody is killed."""
+"""MemoryMax= and MemoryHigh= of a unit and of the slices above it bound its buffers, and the OOM killer kills nothing.
+
+This holds whether the kernel or the daemon charges a heap."""
 
 import os
 import re
@@ -33,7 +35,8 @@ class Headroom(AccountingTest):
     CONFIG = "[Limits]\nClientBytesMax=infinity\n[Heap default_cma_region]\nClientBytesMax=100%\n"
 
     def assert_full(self, connection, cgroup, limit, held, size, **parameters):
-        """Not another 'size' bytes, as beside what is held, and little else, the control group cannot take them."""
+        """Another 'size' bytes are refused for the limit of 'cgroup', which holds 'held' bytes and at most 16 MiB
+        besides."""
         reply = connection.call("Allocate", {"size": size, **parameters})
         self.assert_error(reply, "QuotaExceeded", scope="cgroup", name=cgroup, resource="bytes", limit=limit, requested=size)
         self.assertGreaterEqual(reply["used"], held)
@@ -42,10 +45,11 @@ class Headroom(AccountingTest):
     def assert_unhurt(self, unit, *cgroups):
         self.assertEqual(vmtest.unit_property(unit, "ActiveState"), "active")
         for cgroup in (unit_cgroup(unit), *cgroups):
-            self.assertEqual(n_oom_kills(cgroup), 0, cgroup)
+            with self.subTest(cgroup=cgroup):
+                self.assertEqual(n_oom_kills(cgroup), 0)
 
     def fills(self, cgroup, size, limit, bounded=None, **parameters):
-        """A client there gets 'size' bytes, not twice as much, and again as much once they are free."""
+        """A client in 'cgroup' gets 'size' bytes, not twice as much, and 'size' bytes again once the first are free."""
         connection = self.client(cgroup)
         (fd,) = self.allocate(connection, size, **parameters)
         self.assert_full(connection, bounded or cgroup, limit, size, size, **parameters)
@@ -56,10 +60,10 @@ class Headroom(AccountingTest):
 
 
 class Unit(Headroom):
-    def test_max(self):
+    def test_memory_max_bounds_the_units_buffers(self):
         cgroup = self.unit(UNIT, MemoryMax="64M")
         self.fills(cgroup, 40 * MIB, 64 * MIB)
-        # Not compared with what was charged before: that still held what the unit's start had used, and went away with.
+        # An earlier value is no help: it includes memory that the start of the unit used and has freed by now.
         charged = int(memory(cgroup, "current"))
         (heap,) = (heap for heap in vmtest.call("ListHeaps")["heaps"] if heap["name"] == "system")
         if kernel_accounts():
@@ -70,31 +74,30 @@ class Unit(Headroom):
             self.assertEqual(heap["accounting"], "daemon")
         self.assert_unhurt(UNIT)
 
-    def test_high(self):
+    def test_memory_high_bounds_them_and_is_not_exceeded(self):
         cgroup = self.unit(UNIT, MemoryHigh="64M")
         self.fills(cgroup, 40 * MIB, 64 * MIB)
         self.assert_unhurt(UNIT)
         self.assertIn("\nhigh 0\n", "\n" + memory(cgroup, "events"))
 
-    def test_region(self):
-        """What no kernel charges."""
+    def test_a_region_counts_though_no_kernel_charges_it(self):
         cgroup = self.unit(UNIT, MemoryMax="32M")
         self.fills(cgroup, 20 * MIB, 32 * MIB, heap=CMA)
         self.assertLess(int(memory(cgroup, "current")), 20 * MIB)
         self.assert_unhurt(UNIT)
 
-    def test_udmabuf(self):
-        """What the kernel charges in every mode."""
+    def test_udmabuf_counts_once_though_every_kernel_charges_it(self):
         self.fills(self.unit(UNIT, MemoryMax="64M"), 40 * MIB, 64 * MIB, heap="udmabuf")
         self.assert_unhurt(UNIT)
 
-    def test_heaps_together(self):
-        """Whoever charges them, they are added."""
+    def test_buffers_of_all_heaps_are_added(self):
+        """One of these heaps is charged by the daemon, the other one, in some modes, by the kernel."""
         connection = self.client(self.unit(UNIT, MemoryMax="64M"))
         self.allocate(connection, 20 * MIB, heap=CMA)
         self.allocate(connection, 20 * MIB)
         for heap in (CMA, "system"):
-            self.assert_full(connection, unit_cgroup(UNIT), 64 * MIB, 40 * MIB, 30 * MIB, heap=heap)
+            with self.subTest(heap=heap):
+                self.assert_full(connection, unit_cgroup(UNIT), 64 * MIB, 40 * MIB, 30 * MIB, heap=heap)
         self.assert_unhurt(UNIT)
 
     def test_page_cache_does_not_count(self):
@@ -104,8 +107,8 @@ class Unit(Headroom):
         self.fills(cgroup, 40 * MIB, 64 * MIB)
         self.assert_unhurt(UNIT)
 
-    def test_client_and_headroom_in_the_unit(self):
-        """The unit's own process, which asks for as much as it is told it may."""
+    def test_a_client_gets_as_much_as_its_headroom_says(self):
+        """The client is the unit's own process, whose memory counts, too."""
         script = ("import vmtest\n"
                   "headroom = vmtest.call('GetUsage')['cgroupHeadroom']\n"
                   f"print(headroom in range({30 * MIB}, {64 * MIB}))\n"
@@ -125,13 +128,12 @@ class Above(Headroom):
         vmtest.systemctl("set-property", "--runtime", SLICE, "MemoryMax=64M")
         self.slice = unit_cgroup(SLICE)
 
-    def test_slice(self):
+    def test_memory_max_of_a_slice_bounds_its_units(self):
         cgroup = self.unit(UNIT, Slice=SLICE)
         self.fills(cgroup, 40 * MIB, 64 * MIB, bounded=self.slice)
         self.assert_unhurt(UNIT, self.slice)
 
-    def test_control_group_that_has_gone(self):
-        """What was allocated there counts above it."""
+    def test_buffers_of_a_removed_control_group_count_for_its_slice(self):
         (fd,) = self.allocate(self.client(self.unit(UNIT, Slice=SLICE)), 40 * MIB)
         self.end_unit(UNIT)
         other = self.client(self.unit("test-other.service", Slice=SLICE))
@@ -145,8 +147,7 @@ class Above(Headroom):
         vmtest.stop_unit(unit)
         vmtest.wait_until(lambda: not os.path.exists(path), DEADLINE, "the control group is gone")
 
-    def test_race_for_the_last_bytes(self):
-        """Of two units that ask at once, one gets them."""
+    def test_one_of_two_that_ask_at_once_gets_the_last_bytes(self):
         units = UNIT, "test-rival.service"
         connections = [self.client(self.unit(unit, Slice=SLICE)) for unit in units]
         for _ in range(3):

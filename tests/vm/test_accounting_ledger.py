@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock append="cma=64M" build=hooks
-"""A ledger that is damaged, or cannot be kept, and a census that lacks its means: what is known stays right."""
+"""The accounting stays right with a ledger that is damaged or cannot be written, and with a census that lacks a
+method."""
 
 import contextlib
 import ctypes
@@ -28,7 +29,7 @@ SYSTEM_LIMIT = 64 * PAGE
 
 @contextlib.contextmanager
 def service_with(*lines):
-    """The daemon is started with these settings of its unit meanwhile."""
+    """Within this context the daemon's unit has these settings."""
     os.makedirs(os.path.dirname(DROP_IN), exist_ok=True)
     with open(DROP_IN, "w", encoding="ascii") as file:
         file.write("[Service]\n" + "\n".join(lines) + "\n")
@@ -43,6 +44,9 @@ def service_with(*lines):
 
 
 class Ledger(AccountingTest):
+    """Each test but the first damages the ledger of a daemon that is not running; the next daemon sets it aside and
+    serves."""
+
     CONFIG = f"[Limits]\nSystemBytesMax={SYSTEM_LIMIT}\n"
 
     def setUp(self):
@@ -58,20 +62,22 @@ class Ledger(AccountingTest):
     def log(self):
         return "\n".join(vmtest.journal().splitlines()[self.n_lines:])
 
-    def test_survives(self):
-        """To the last field."""
+    def test_a_restarted_daemon_lists_the_same_buffers(self):
+        """Every field is the same."""
         self.assertEqual(vmtest.call("ListBuffers")["buffers"], self.before)
         self.assertNotIn("ledger", self.log())
 
     def assert_lost(self, reason):
-        """Nobody knows whose the buffers are; that they are there the daemon knows, and serves on."""
+        """The daemon does not know the owners of the buffers, says so once, charges them to the machine, and serves
+        clients."""
         listed = vmtest.call("ListBuffers")["buffers"]
         self.assertEqual({buffer["id"]: buffer["size"] for buffer in listed}, self.buffers)
         self.assertEqual({(buffer["cgroup"], buffer.get("unit"), buffer["uid"], buffer["user"]) for buffer in listed},
                          {("unattributed", None, NOBODY, NOBODY)})
         for line in (reason, "owner is not known"):
-            vmtest.wait_until(lambda text=line: text in self.log(), DEADLINE, f"the journal says '{line}'")
-            self.assertEqual(self.log().count(line), 1, self.log())
+            with self.subTest(line=line):
+                vmtest.wait_until(lambda text=line: text in self.log(), DEADLINE, f"the journal says '{line}'")
+                self.assertEqual(self.log().count(line), 1, self.log())
         connection = self.client(SCOPE)
         self.assertEqual(self.usage(connection), (0, 0))
         used = sum(self.buffers.values())
@@ -89,31 +95,31 @@ class Ledger(AccountingTest):
                 file.seek(offset)
                 file.write(data)
 
-    def test_empty(self):
+    def test_an_empty_file(self):
         self.damage(0)
         self.assert_lost("ledger is now ledger.bad: it is truncated")
 
-    def test_truncated_in_a_record(self):
+    def test_a_file_cut_off_in_a_record(self):
         self.damage(4096 + 300)
         self.assert_lost("ledger is now ledger.bad: it is truncated")
 
-    def test_noise(self):
+    def test_a_file_of_noise(self):
         self.damage(0, random.Random(1).randbytes(os.stat(LEDGER).st_size))
         self.assert_lost("ledger is now ledger.bad: it is no ledger")
 
-    def test_noise_in_the_header(self):
+    def test_a_header_with_noise(self):
         self.damage(8, b"\xff\xff\xff\xff")
         self.assert_lost("ledger is now ledger.bad: the checksum of its header is wrong")
 
-    def test_of_another_version(self):
+    def test_a_file_of_another_version(self):
         with open(LEDGER, "rb") as file:
             magic, version, rest = struct.unpack("=8sI20s", file.read(32))
         header = struct.pack("=8sI20s", magic, version + 1, rest)
         self.damage(0, header + struct.pack("=Q", checksum(header)))
         self.assert_lost("ledger is now ledger.bad: it is of another version")
 
-    def test_directory(self):
-        """In its place; and another in the place of ledger.bad, with something in it."""
+    def test_a_directory_in_its_place(self):
+        """There is another one in the place of ledger.bad, and neither is empty."""
         os.unlink(LEDGER)
         for path in (LEDGER, LEDGER + ".bad"):
             shutil.rmtree(path, ignore_errors=True)
@@ -124,8 +130,8 @@ class Ledger(AccountingTest):
         self.addCleanup(shutil.rmtree, LEDGER + ".bad.1")
         self.assert_lost("ledger is now ledger.bad.1: Is a directory")
 
-    def test_unreadable(self):
-        """A file whose every read is an error, and that cannot be moved either."""
+    def test_a_file_that_can_neither_be_read_nor_moved(self):
+        """Each read(2) of it is EIO, and as a mount point it cannot be renamed."""
         vmtest.run("mount", "--bind", "/proc/1/mem", LEDGER)
         try:
             self.assert_lost("ledger can neither be used (Input/output error) nor set aside (Device or resource busy)")
@@ -133,17 +139,17 @@ class Ledger(AccountingTest):
             vmtest.systemctl("stop", vmtest.SERVICE)
             vmtest.run("umount", LEDGER)
 
-    def test_missing(self):
+    def test_no_file(self):
         os.unlink(LEDGER)
         self.assert_lost("owner is not known")
 
-    def test_of_another_boot(self):
+    def test_a_file_of_another_boot(self):
         with open("/run/boot-id", "w", encoding="ascii") as file:
             file.write(f"{uuid.uuid4()}\n")
         with service_with("BindReadOnlyPaths=/run/boot-id:/proc/sys/kernel/random/boot_id"):
             self.assert_lost("ledger is now ledger.bad: it is of another boot")
 
-    def test_no_room(self):
+    def test_a_file_system_without_room_for_a_ledger(self):
         os.unlink(LEDGER)
         vmtest.run("mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", os.path.dirname(LEDGER))
         try:
@@ -154,12 +160,13 @@ class Ledger(AccountingTest):
 
 
 class Room(AccountingTest):
-    """What the ledger cannot hold is not given, and nothing of it stays; there is room again as soon as something is freed."""
+    """Buffers for which the ledger has no room are refused and leave nothing behind; a freed buffer makes room at
+    once."""
 
     CONFIG = "[Limits]\nClientBytesMax=infinity\nUserBytesMax=infinity\nClientBuffersMax=infinity\n"
 
     def fill(self, n_slots, batch, cgroup=None):
-        """As many buffers, in as many calls as it takes; their file descriptors are the test's."""
+        """Allocates 'n_slots' buffers, at most 'batch' a call. The test closes their file descriptors."""
         connection = self.client(cgroup)
         fds = []
         while len(fds) < n_slots:
@@ -171,7 +178,9 @@ class Room(AccountingTest):
     def assert_full(self, connection, fds):
         n = len(fds)
         for count in (2, 1):
-            self.assert_error(connection.call("Allocate", {"size": PAGE, "count": count}), "OutOfResources", resource="ledger")
+            with self.subTest(count=count):
+                reply = connection.call("Allocate", {"size": PAGE, "count": count})
+                self.assert_error(reply, "OutOfResources", resource="ledger")
         self.assertEqual(self.usage(connection), (n * PAGE, n))
         self.assertEqual(set(daemon_buffers()), set(kernel_buffers()))
         os.close(fds.pop())
@@ -180,8 +189,8 @@ class Room(AccountingTest):
         vmtest.close_fds(fds)
         self.assertEqual(self.usage(connection), (0, 0))
 
-    def test_of_the_file_system(self):
-        """It is full when the ledger would grow."""
+    def test_a_full_file_system_refuses_buffers_until_some_are_freed(self):
+        """It becomes full when the ledger has to grow."""
         daemon_pid()
         vmtest.systemctl("stop", vmtest.SERVICE)
         vmtest.run("mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", os.path.dirname(LEDGER))
@@ -192,8 +201,7 @@ class Room(AccountingTest):
             vmtest.systemctl("stop", vmtest.SERVICE)
             vmtest.run("umount", os.path.dirname(LEDGER))
 
-    def test_of_an_answer(self):
-        """What is more than a message holds is an error, and the connection stays."""
+    def test_a_list_longer_than_a_message_is_an_error_and_the_connection_stays(self):
         resource.setrlimit(resource.RLIMIT_NOFILE, (70000, 70000))
         _, fds = self.fill(20000, 250, self.cgroup("/" + "\x01" * 200))
         with vmtest.Varlink() as connection:
@@ -218,14 +226,14 @@ class Census(AccountingTest):
         fcntl.ioctl(fd, 0x40086201, struct.pack("Q", ctypes.addressof(name)))  # DMA_BUF_SET_NAME
 
     def assert_shown(self, text):
-        """What a person is told of how buffers are counted."""
+        """dmaheapctl says how buffers are counted."""
         self.assertIn(f"Daemon:  dmaheapd ({text}", vmtest.run("dmaheapctl", "info"))
 
-    def test_by_bpf(self):
+    def test_bpf_is_the_method_where_it_works(self):
         self.assert_shown("buffers counted by bpf)")
 
-    def test_by_debugfs(self):
-        """The same, whatever names the buffers have been given."""
+    def test_debugfs_counts_the_same_whatever_the_buffers_are_called(self):
+        """The names that clients give to buffers look like lines of debugfs' list."""
         with service_with("Environment=DMAHEAPD_TEST_NO_BPF=1"):
             connection = self.client(self.cgroup(SCOPE))
             fds = self.allocate(connection, PAGE, count=3)
@@ -243,8 +251,8 @@ class Census(AccountingTest):
             vmtest.close_fds(fds)
             self.assertEqual(self.usage(connection), (0, 0))
 
-    def test_killed(self):
-        """It is taken again, for those who wait: what has been freed is not told of."""
+    def test_a_census_that_was_killed_is_taken_again(self):
+        """The call that waits for the census is answered by the next one, without the buffers that were freed."""
         connection = self.client(self.cgroup(SCOPE))
         self.use(connection)
         pid, spawner = daemon_pid(), spawner_pid()
@@ -264,8 +272,8 @@ class Census(AccountingTest):
 
         vmtest.wait_until(killed_in_time, DEADLINE, "a census was killed")
 
-    def test_by_nothing(self):
-        """No buffer is given that could not be charged; but the daemon is there, and says why."""
+    def test_without_a_census_no_buffer_is_given_and_the_reason_is_told(self):
+        """A buffer that cannot be counted could not be charged. The daemon runs on."""
         with service_with("Environment=DMAHEAPD_TEST_NO_BPF=1", "InaccessiblePaths=/sys/kernel/debug"):
             reply = vmtest.allocate(size=PAGE)
             self.assert_error(reply, "HeapUnavailable", heap="system")

@@ -4,8 +4,8 @@
 # testbed: kernel=stock append="cma=64M modprobe.blacklist=cma_region" enable=dmaheapd.socket
 # testbed: kernel=stock enable=dmaheapd.socket
 # testbed: kernel=stock append="cma=64M"
-"""What has happened when multi-user.target is reached and no client has come: these machines differ in whether there is a
-CMA region, whether something reports it, and whether the socket is enabled."""
+"""What has happened when multi-user.target is reached and no client has come: these machines differ in whether there is
+a CMA region, whether something reports it, and whether the socket is enabled."""
 
 import os
 import pathlib
@@ -23,7 +23,7 @@ def daemon_has_run():
 
 
 class Boot(unittest.TestCase):
-    def test_socket(self):
+    def test_the_socket_listens_if_it_is_enabled(self):
         state = vmtest.unit_property("dmaheapd.socket", "ActiveState")
         self.assertEqual(state, "active" if ENABLED else "inactive")
 
@@ -34,12 +34,13 @@ class Boot(unittest.TestCase):
         self.assertEqual(vmtest.module_loaded("cma_heap"), ENABLED and HAS_REGION)
         self.assertEqual(os.path.exists(f"/dev/dma_heap/{CMA}"), ENABLED and HAS_REGION)
 
-    def test_nodes_stay_closed(self):
+    def test_only_root_may_open_the_heaps_nodes(self):
         for node in pathlib.Path("/dev/dma_heap").iterdir():
-            status = node.stat()
-            self.assertEqual((status.st_mode & 0o777, status.st_uid, status.st_gid), (0o600, 0, 0), node)
+            with self.subTest(node=node.name):
+                status = node.stat()
+                self.assertEqual((status.st_mode & 0o777, status.st_uid, status.st_gid), (0o600, 0, 0))
 
-    def test_no_ordering_cycle(self):
+    def test_systemd_finds_no_ordering_cycle(self):
         self.assertNotIn("ordering cycle", vmtest.run("journalctl", "-b", "--no-pager", "-o", "cat").lower())
 
     def test_journal_is_short(self):
@@ -50,13 +51,13 @@ class Boot(unittest.TestCase):
 
 
 class Idle(unittest.TestCase):
-    """After the boot."""
+    """The time after the boot. The tests run in this order."""
 
-    def test_1_daemon_goes(self):
+    def test_1_the_daemon_exits_when_nobody_needs_it(self):
         vmtest.wait_until(lambda: vmtest.unit_property(vmtest.SERVICE, "ActiveState") == "inactive", 120, "the daemon has gone")
         self.assertEqual(vmtest.unit_property(vmtest.SERVICE, "Result"), "success")
 
-    def test_2_what_was_loaded_is_ready(self):
+    def test_2_a_heap_is_ready_if_the_boot_loaded_its_module(self):
         if not ENABLED:
             vmtest.systemctl("start", "dmaheapd.socket")
         found = {heap["name"]: heap for heap in vmtest.call("ListHeaps")["heaps"]}

@@ -5,7 +5,7 @@
 # testbed: kernel=upstream append="cma=64M" enable=dmaheapd.socket
 # testbed: kernel=upstream append="cma=64M modprobe.blacklist=cma_region" enable=dmaheapd.socket
 # testbed: kernel=debug append="cma=64M" enable=dmaheapd.socket memory=3072 timeout=1200
-"""What boot shows of the stock kernel, on the others: with our modules, with the kernel's own, and with our core."""
+"""The suite 'boot' on the other kernels: with our modules, with the kernel's own, and with our core."""
 
 import test_boot
 import vmtest

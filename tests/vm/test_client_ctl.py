@@ -32,12 +32,12 @@ class Ctl(unittest.TestCase):
         self.assertEqual(done.stdout, "")
 
     def run_with_buffers(self, *options, script):
-        """What a Python program prints that is run with the buffers of an allocate."""
+        """Runs a Python program with the buffers of 'dmaheapctl allocate'; what it prints."""
         return self.succeeds("allocate", *options, "--", "python3", "-c", script)
 
 
 class List(Ctl):
-    def test_table(self):
+    def test_list_prints_a_table(self):
         lines = self.succeeds("list").splitlines()
         self.assertEqual(lines[0].split()[:3], ["HEAP", "STATE", "ROLES"])
         heaps = {line.split()[0]: line.split() for line in lines[1:]}
@@ -55,18 +55,18 @@ class List(Ctl):
 
 
 class Allocate(Ctl):
-    def test_without_command(self):
+    def test_without_a_command_the_buffer_is_shown_and_freed(self):
         line = self.succeeds("allocate", "5000")
         self.assertRegex(line, r"^buffer \d+: 8K from heap system\n$")
         inode = int(line.split()[1].rstrip(":"))
         vmtest.wait_until(lambda: inode not in vmtest.live_buffers(), what="the buffer is gone")
 
-    def test_json(self):
+    def test_json_is_the_reply(self):
         reply = json.loads(self.succeeds("allocate", "--count=3", "--json=short", "1M"))
         self.assertEqual([b["fileDescriptor"] for b in reply["buffers"]], [0, 1, 2])
         self.assertEqual({b["size"] for b in reply["buffers"]}, {1 << 20})
 
-    def test_command_gets_dma_bufs(self):
+    def test_a_command_inherits_the_buffers_and_nothing_else(self):
         said = self.run_with_buffers("--role=contiguous", "--count=2", "--label=a test", "8M", script="""
 import os
 assert os.environ["LISTEN_FDS"] == "2" and os.environ["LISTEN_PID"] == str(os.getpid())
@@ -84,7 +84,7 @@ except OSError:
         self.assertEqual(said.count("name:\ta test"), 2)
         self.assertIn("no more", said)
 
-    def test_mapping(self):
+    def test_a_command_can_map_its_buffer(self):
         said = self.run_with_buffers("1M", script="""
 import mmap
 m = mmap.mmap(3, 1 << 20)
@@ -94,7 +94,7 @@ print(mmap.mmap(3, 1 << 20)[5])
 """)
         self.assertEqual(said, "7\n")
 
-    def test_read_only(self):
+    def test_a_read_only_buffer_cannot_be_mapped_writable(self):
         said = self.run_with_buffers("--read-only", "1M", script="""
 import mmap
 mmap.mmap(3, 1 << 20, prot=mmap.PROT_READ)
@@ -105,19 +105,19 @@ except PermissionError:
 """)
         self.assertEqual(said, "refused\n")
 
-    def test_counts(self):
+    def test_one_to_253_buffers_can_be_had_at_once(self):
         self.assertEqual(self.succeeds("allocate", "-n", "253", "4K").count("\n"), 253)
         self.fails(1, "org.varlink.service.InvalidParameter", "allocate", "-n", "254", "4K")
         self.fails(2, "not a number of buffers", "allocate", "-n", "0", "4K")
 
-    def test_status_of_command(self):
+    def test_the_exit_status_is_the_commands(self):
         self.assertEqual(ctl("allocate", "4K", "--", "sh", "-c", "exit 7").returncode, 7)
         self.assertEqual(ctl("allocate", "4K", "--", "/nonexistent").returncode, 127)
         self.assertEqual(ctl("allocate", "4K", "--", "/etc/passwd").returncode, 126)
 
 
 class Errors(Ctl):
-    def test_interface(self):
+    def test_errors_of_the_interface_are_named(self):
         for words, arguments in (
                 ("io.dmaheapd.Allocator.NoSuchHeap", ["--heap=nosuch", "1M"]),
                 ("io.dmaheapd.Allocator.NoSuchHeap", ["--role=nosuch", "1M"]),
@@ -125,17 +125,17 @@ class Errors(Ctl):
                 ("org.varlink.service.InvalidParameter: the parameter 'size'", ["--role=contiguous", "65M"]),
                 ("org.varlink.service.InvalidParameter: the parameter 'heap'", ["--heap=../system", "1M"]),
                 ("org.varlink.service.InvalidParameter: the parameter 'label'", ["--label=", "1M"])):
-            with self.subTest(arguments):
+            with self.subTest(arguments=arguments):
                 self.fails(1, words, "allocate", *arguments)
 
-    def test_usage(self):
+    def test_wrong_arguments_are_status_2(self):
         for arguments in ([], ["nosuch"], ["list", "more"], ["list", "--nosuch"], ["--json=odd", "list"], ["allocate"],
                           ["allocate", "much"], ["allocate", "-1"], ["allocate", "8X"], ["allocate", "--heap=a", "--role=b", "1"],
                           ["--timeout=0", "list"], ["--timeout=soon", "list"]):
-            with self.subTest(arguments):
+            with self.subTest(arguments=arguments):
                 self.fails(2, "dmaheapctl", *arguments)
 
-    def test_nobody_there(self):
+    def test_a_daemon_that_cannot_be_reached_is_status_3(self):
         self.fails(3, "permission denied", "list", prefix=AS_OUTSIDER)
         self.fails(3, "No such file", "--address=/run/nosuch", "list")
         vmtest.systemctl("stop", "dmaheapd.socket", "dmaheapd.service")
@@ -144,7 +144,7 @@ class Errors(Ctl):
         finally:
             vmtest.systemctl("start", "dmaheapd.socket")
 
-    def test_daemon_that_does_not_answer(self):
+    def test_a_daemon_that_does_not_answer_is_a_timeout(self):
         pid = vmtest.wait_until(lambda: self.succeeds("list") and vmtest.unit_pid())
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -154,8 +154,8 @@ class Errors(Ctl):
 
 
 class Monitor(Ctl):
-    def test_changes(self):
-        self.succeeds("allocate", "--role=contiguous", "1M")  # so that its module is loaded
+    def test_monitor_prints_changes(self):
+        self.succeeds("allocate", "--role=contiguous", "1M")  # which loads the module
         with subprocess.Popen(["timeout", "60", *AS_USER1, "dmaheapctl", "monitor"], stdout=subprocess.PIPE,
                               text=True) as monitor:
             try:
@@ -167,7 +167,7 @@ class Monitor(Ctl):
             finally:
                 monitor.terminate()
 
-    def test_daemon_goes_away(self):
+    def test_monitor_ends_when_the_daemon_does(self):
         with subprocess.Popen(["timeout", "60", *AS_USER1, "dmaheapctl", "monitor", "--json=short"], stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True) as monitor:
             self.assertIn('"heaps"', monitor.stdout.readline())
@@ -177,9 +177,9 @@ class Monitor(Ctl):
 
 
 class Accounts(Ctl):
-    """What is asked of the daemon's accounts."""
+    """The commands that ask the daemon who holds what."""
 
-    def test_usage(self):
+    def test_usage_shows_what_the_client_holds(self):
         with subprocess.Popen(["systemd-run", "--quiet", "--collect", "--pipe", "--unit=holder", "--uid=user1", "dmaheapctl",
                                "allocate", "--count=3", "1M", "--", "sh", "-c", "dmaheapctl usage; dmaheapctl usage --json=short"],
                               stdout=subprocess.PIPE, text=True) as holder:
@@ -188,7 +188,7 @@ class Accounts(Ctl):
         self.assertEqual((usage["client"]["bytesUsed"], usage["client"]["buffersUsed"]), (3 << 20, 3))
         self.assertRegex("\n".join(table), r"this client +3M ")
 
-    def test_clients_and_buffers(self):
+    def test_root_sees_clients_and_buffers(self):
         with subprocess.Popen(["systemd-run", "--quiet", "--collect", "--pipe", "--unit=holder", "--uid=user1", "dmaheapctl",
                                "allocate", "--count=2", "--label=mine", "1M", "--", "sh", "-c", "echo ready; read x"],
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
@@ -203,12 +203,12 @@ class Accounts(Ctl):
             self.assertIn("holder.service", self.succeeds("top", "--iterations=2", "--delay=100ms", prefix=[]))
             holder.communicate("\n")
 
-    def test_not_for_everyone(self):
+    def test_others_do_not_see_them(self):
         self.fails(1, "org.varlink.service.PermissionDenied", "clients")
         self.fails(1, "org.varlink.service.PermissionDenied", "buffers")
         self.assertIn("this client", self.succeeds("top", "--iterations=1"))
 
-    def test_limit_of_a_unit(self):
+    def test_the_limit_in_the_way_is_named(self):
         done = vmtest.run_in_unit("limited", "dmaheapctl", "allocate", "64M", check=False, user="user1", MemoryMax="32M")
         self.assertEqual(done.returncode, 1)
         self.assertIn("io.dmaheapd.Allocator.QuotaExceeded: over the limit of the cgroup /system.slice/limited.service: 32M",
@@ -216,11 +216,12 @@ class Accounts(Ctl):
 
 
 class Help(Ctl):
-    def test_help(self):
+    def test_every_command_has_a_help(self):
         text = self.succeeds("--help")
         for verb in ("list", "allocate", "usage", "clients", "buffers", "monitor", "top"):
-            self.assertIn(f"\n  {verb} ", text)
-            self.assertIn(f"dmaheapctl {verb}", self.succeeds(verb, "--help"))
+            with self.subTest(verb=verb):
+                self.assertIn(f"\n  {verb} ", text)
+                self.assertIn(f"dmaheapctl {verb}", self.succeeds(verb, "--help"))
         self.assertRegex(self.succeeds("--version"), r"^dmaheapctl \d")
 
 

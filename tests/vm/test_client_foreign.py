@@ -4,9 +4,10 @@
 # testbed: kernel=stock append="cma=64M" memory=3072 enable=dmaheapd.socket foreign=/srv/foreign
 """Programs of Debian under dmaheap-run, each in a root of its own (foreign_tree of tests/testbed.d/trees.sh).
 
-Of Debian 13's programs these allocate from dma-heaps: libcamera's cam, whose virtual camera needs no hardware and takes its
-buffers from a heap (of those it finds: linux,cma, then reserved, then system), and GStreamer by libcamera's element. Those that
-test V4L2 and DRM devices do not, and must not notice. Beside them zsh, and what it completes."""
+Of Debian 13's programs, two allocate from dma-heaps: libcamera's cam and GStreamer with libcamera's element. The
+virtual camera of libcamera needs no hardware, and takes its buffers from the first heap it finds of linux,cma, reserved
+and system. The programs that test V4L2 and DRM devices use no heap, and must not notice the preload library. Zsh
+completes our commands."""
 
 import contextlib
 import glob
@@ -39,7 +40,7 @@ TO_FILE = ["identity", "eos-after=4", "!", "filesink", "location=/tmp/gst"]
 
 
 def properties(**more):
-    """A root with the programs of others, in which there is nothing of ours but what a container would be given."""
+    """Settings of a unit whose root has the programs of others and, of ours, only what a container would be given."""
     return {"RootDirectory": ROOT, "MountAPIVFS": "yes", "WorkingDirectory": "/tmp",
             "BindReadOnlyPaths": f"/run/dmaheapd /run/udev /usr/bin/dmaheap-run {PRELOAD}", "RuntimeMaxSec": "120",
             "Environment": "HOME=/tmp GST_REGISTRY=/tmp/registry LIBCAMERA_LOG_FILE=/dev/null", **more}
@@ -82,29 +83,29 @@ class Cameras(unittest.TestCase):
             self.assertGreaterEqual(len(set(line)), 7, "no bars")
 
     def check_accounts(self, *command):
-        """Its buffers are its own while it runs, and nobody's when it has gone."""
+        """The command's buffers are charged to its unit while it runs, and are gone when it has ended."""
         with running(*command):
             buffers = vmtest.wait_until(held, 60)
             self.assertEqual({(b["uid"], b["heap"]) for b in buffers}, {(1000, "reserved")})
         vmtest.wait_until(lambda: not held(), what="the buffers are gone")
 
-    def test_without_it_there_is_no_memory(self):
+    def test_without_dmaheap_run_there_is_no_memory(self):
         done = run_inside("/usr/bin/cam", "-c", "1", "--capture=2", user="user1", check=False)
         self.assertNotEqual(done.returncode, 0)
 
-    def test_cam(self):
-        # Not what is in the frames: the file it would write them to stays empty, which nobody has looked into. GStreamer's are
-        # looked at below.
+    def test_cam_captures_frames(self):
+        # cam leaves the file empty that it should write frames to. The contents of frames are checked with GStreamer
+        # below.
         said = run_inside(*RUN, "/usr/bin/cam", "-c", "1", "--capture=4", user="user1")
         self.assertEqual(len(re.findall(r"bytesused: ", said)), 4, said)
         self.check_accounts(*RUN, "/usr/bin/cam", "-c", "1", "--capture")
 
-    def test_gstreamer(self):
+    def test_gstreamer_captures_frames(self):
         run_inside(*RUN, *GSTREAMER, *TO_FILE, user="user1")
-        self.check_frames(ROOT + "/tmp/gst", [3, 4])  # whether the last one passes is GStreamer's to say
+        self.check_frames(ROOT + "/tmp/gst", [3, 4])  # GStreamer may drop the last one
         self.check_accounts(*RUN, *GSTREAMER, "fakesink")
 
-    def test_over_the_limit(self):
+    def test_a_limit_in_the_way_is_told(self):
         folder = "/etc/dmaheapd/dmaheapd.conf.d"
         os.makedirs(folder, exist_ok=True)
         with open(folder + "/foreign.conf", "w", encoding="ascii") as file:
@@ -121,12 +122,12 @@ class Cameras(unittest.TestCase):
 
 
 def steady(text):
-    """Without the controls whose value the device changes by itself."""
+    """The lines of a text without the controls whose value the device changes by itself."""
     return [line for line in text.splitlines() if "volatile" not in line]
 
 
 class Devices(unittest.TestCase):
-    """Nothing of what these say or do changes."""
+    """Programs that use no heap print and do the same under dmaheap-run as without it."""
 
     def same(self, *command):
         plain = run_inside(*command, check=False)
@@ -136,7 +137,7 @@ class Devices(unittest.TestCase):
                          (plain.returncode, steady(plain.stdout), steady(plain.stderr)))
         return plain.stdout
 
-    def test_v4l2(self):
+    def test_v4l2_programs_do_the_same(self):
         vmtest.run("modprobe", "vivid", "n_devs=1", "node_types=0x1")
         try:
             device = vmtest.wait_until(lambda: glob.glob("/dev/video*"))[0]
@@ -145,7 +146,7 @@ class Devices(unittest.TestCase):
             self.assertIn("brightness", self.same("/usr/bin/v4l2-ctl", "-d", device, "--all"))
             self.assertIn("Total for vivid", self.same("/usr/bin/v4l2-compliance", "-d", device))
             for mode in ("--stream-mmap", "--stream-user"):
-                with self.subTest(mode):
+                with self.subTest(mode=mode):
                     done = run_inside("/usr/bin/dmaheap-run", "/usr/bin/v4l2-ctl", "-d", device, mode, "--stream-count=3",
                                       "--stream-to=/tmp/stream", check=False)
                     self.assertEqual(done.returncode, 0, done.stderr)
@@ -153,7 +154,7 @@ class Devices(unittest.TestCase):
         finally:
             vmtest.run("modprobe", "-r", "vivid")
 
-    def test_drm(self):
+    def test_drm_programs_do_the_same(self):
         vmtest.run("modprobe", "vgem")
         vmtest.wait_until(lambda: glob.glob("/dev/dri/card*"))
         vmtest.run("udevadm", "settle")
@@ -163,7 +164,7 @@ class Devices(unittest.TestCase):
 
 
 class Zsh(unittest.TestCase):
-    """What zsh makes of our completions, on a terminal."""
+    """zsh on a terminal completes our commands."""
 
     @classmethod
     def setUpClass(cls):
@@ -197,23 +198,25 @@ class Zsh(unittest.TestCase):
             os.close(fd)
             os.waitpid(pid, 0)
 
-    def test_commands_and_options(self):
+    def test_commands_and_options_are_completed(self):
         verbs = re.search(r"Commands:\n(.*?)\n\n", vmtest.run("dmaheapctl", "--help"), re.S)[1]
         verbs = re.findall(r"^  ([a-z]+)", verbs, re.M)
         self.assertGreater(len(verbs), 5)
         self.complete("dmaheapctl ", *(rf"\n{verb} +-- " for verb in verbs))
         for verb in verbs:
-            options = re.findall(r"^  (?:-., )?(--[a-z-]+)", vmtest.run("dmaheapctl", verb, "--help"), re.M)
-            self.assertGreater(len(options), 3)
-            self.complete(f"dmaheapctl {verb} --", *(rf"\n{option} +-- " for option in options))
+            with self.subTest(verb=verb):
+                options = re.findall(r"^  (?:-., )?(--[a-z-]+)", vmtest.run("dmaheapctl", verb, "--help"), re.M)
+                self.assertGreater(len(options), 3)
+                self.complete(f"dmaheapctl {verb} --", *(rf"\n{option} +-- " for option in options))
         options = re.findall(r"^  (?:-., )?(--[a-z-]+)", vmtest.run("dmaheap-run", "--help"), re.M)
         self.complete("dmaheap-run --", *(rf"\n{option} +-- " for option in options))
 
-    def test_values(self):
+    def test_values_are_completed(self):
         for line, expected in (("dmaheapctl allocate --role=c", "--role=contiguous "), ("dmaheapctl --json=p", "--json=pretty "),
                                ("dmaheapctl allocate 8M -- modep", "-- modeprint "), ("dmaheap-run modep", "modeprint "),
                                ("dmaheapctl allocate 8M -- cat /us", "cat /usr/")):
-            self.complete(line, re.escape(expected))
+            with self.subTest(line=line):
+                self.complete(line, re.escape(expected))
 
 
 if __name__ == "__main__":

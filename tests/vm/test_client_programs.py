@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket
-"""Programs that use the library, the preload library, or no library at all, with real devices."""
+"""Programs allocate with the library, with the preload library, and without any, and use real devices."""
 
 import ctypes
 import errno
@@ -26,8 +26,8 @@ def example(name, *arguments, **options):
 
 
 def video_device():
-    """The camera among vivid's devices, made such that user1 may open it."""
-    vmtest.run("udevadm", "settle")  # which would set the mode anew
+    """vivid's camera, with permission for user1 to open it."""
+    vmtest.run("udevadm", "settle")  # udev would set the mode again
     for path in sorted(glob.glob("/dev/video*")):
         with open(f"/sys/class/video4linux/{os.path.basename(path)}/name", encoding="ascii") as file:
             if "vid-cap" in file.read():
@@ -37,18 +37,18 @@ def video_device():
 
 
 class Examples(unittest.TestCase):
-    def test_simple(self):
+    def test_simple_says_hello_or_why_not(self):
         self.assertEqual(example("simple"), "hello\n")
         self.assertEqual(example("simple", "contiguous"), "hello\n")
         done = example("simple", "nosuch", check=False)
         self.assertEqual((done.returncode, done.stderr), (1, "no buffer: no heap for the role 'nosuch'\n"))
 
-    def test_event_loop(self):
+    def test_event_loop_allocates_and_monitors(self):
         said = example("event-loop", "contiguous")
         self.assertIn("4 buffers from heap default_cma_region", said)
         self.assertIn("heap system:", said)
 
-    def test_without_a_library(self):
+    def test_python_needs_no_library(self):
         self.assertRegex(example("allocate.py"), r"^buffer \d+ of 1048576 bytes from heap system\n$")
 
 
@@ -63,33 +63,34 @@ class Devices(unittest.TestCase):
         self.assertTrue(said.splitlines()[-1].endswith(f"from heap {heap}"), said)
         frames = re.findall(r"frame (\d+) in buffer (\d): (\d+) bytes, (\d+) colours", said)
         self.assertEqual(len(frames), 8)
-        # Each of them anew, in all of the buffers, whole, and showing vivid's eight bars.
+        # Each frame is a new one, all four buffers are used, and each has a whole frame with vivid's eight bars.
         self.assertEqual(len({number for number, *_ in frames}), 8)
         self.assertEqual({buffer for _, buffer, *_ in frames}, set("0123"))
         for _, _, size, colours in frames:
             self.assertGreater(int(size), 100000)
             self.assertGreaterEqual(int(colours), 8)
 
-    def test_capture(self):
+    def test_v4l2_captures_into_system_memory(self):
         self.capture([], "system", "system")
 
-    def test_capture_that_wants_contiguous_memory(self):
+    def test_v4l2_captures_into_contiguous_memory(self):
         self.capture(["allocators=1"], "contiguous", "default_cma_region")
 
-    def test_drm_import(self):
+    def test_drm_imports_a_buffer(self):
         vmtest.run("modprobe", "vgem")
         card = vmtest.wait_until(lambda: glob.glob("/dev/dri/card*"))[0]
         vmtest.run("udevadm", "settle")
         os.chmod(card, 0o666)
         for role in ("system", "contiguous"):
-            self.assertIn("the same memory", example("drm-import", card, role))
+            with self.subTest(role=role):
+                self.assertIn("the same memory", example("drm-import", card, role))
 
 
 UNREACHABLE, DISCONNECTED, NO_ANSWER = 10, 11, 12  # of enum DmaHeapReason
 
 
 class Connection:
-    """A connection of libdmaheap's, as a C program has it."""
+    """A connection of libdmaheap, used as a C program uses it."""
 
     def __init__(self):
         self.library = ctypes.CDLL("libdmaheap.so.0")
@@ -116,7 +117,7 @@ class Connection:
 
 
 class InTheMiddle(unittest.TestCase):
-    """What a C program sees of a daemon that is stopped, restarted or killed while it waits for an answer."""
+    """The daemon is stopped, restarted or killed while a C program waits for its reply."""
 
     def setUp(self):
         vmtest.systemctl("start", "dmaheapd.socket")
@@ -125,7 +126,7 @@ class InTheMiddle(unittest.TestCase):
         self.assertEqual(self.connection.allocate(), (0, None))
 
     def during_a_call(self, event):
-        """What an allocation gives that is waiting for its answer when event() happens to the daemon."""
+        """The result of an allocation that waits for its reply when event() happens to the daemon."""
         pid = vmtest.unit_pid()
         os.kill(pid, signal.SIGSTOP)
         results = []
@@ -141,24 +142,24 @@ class InTheMiddle(unittest.TestCase):
         self.assertFalse(caller.is_alive(), "the call hangs")
         return results[0]
 
-    def test_killed(self):
+    def test_a_daemon_that_is_killed_ends_the_call(self):
         said = self.during_a_call(lambda pid: os.kill(pid, signal.SIGKILL))
         self.assertEqual(said, (-errno.ECONNRESET, DISCONNECTED))
         self.assertEqual(self.connection.allocate(), (0, None))
 
-    def test_stopped_and_started_again(self):
-        # The call was sent before: it is answered yet, or ends with the connection.
+    def test_a_daemon_that_is_stopped_ends_the_call(self):
+        # The call has been sent already, so the daemon may answer it before it ends.
         said = self.during_a_call(lambda _: vmtest.systemctl("stop", "dmaheapd.socket", "dmaheapd.service"))
         self.assertIn(said, ((0, None), (-errno.ECONNRESET, DISCONNECTED)))
         self.assertEqual(self.connection.allocate(), (-errno.ECONNREFUSED, UNREACHABLE))
         vmtest.systemctl("start", "dmaheapd.socket")
         self.assertEqual(self.connection.allocate(), (0, None))
 
-    def test_restarted_between_calls(self):
+    def test_a_restart_between_calls_is_not_noticed(self):
         vmtest.systemctl("restart", "dmaheapd.service")
         self.assertEqual(self.connection.allocate(), (0, None))
 
-    def test_does_not_answer(self):
+    def test_a_daemon_that_does_not_answer_is_a_timeout(self):
         self.connection.set_timeout(1000000)
         begin = time.monotonic()
         said = self.during_a_call(lambda _: None)
@@ -185,17 +186,19 @@ class Preload(unittest.TestCase):
     def test_without_it_the_node_is_closed(self):
         self.assertRaises(PermissionError, vmtest.as_user, "user1", os.open, "/dev/dma_heap/system", os.O_RDWR)
 
-    def test_allocates(self):
+    def test_a_program_allocates_from_both_heaps(self):
         for heap in ("system", "default_cma_region"):
-            said = self.run_program(f"""
+            with self.subTest(heap=heap):
+                said = self.run_program(f"""
 fd = heap_ioctl(os.open("/dev/dma_heap/{heap}", os.O_RDWR), 5000)
 print(open(f"/proc/self/fdinfo/{{fd}}").read())
 """)
-            self.assertIn(f"exp_name:\t{heap}\n", said)
-            self.assertIn("size:\t8192\n", said)
+                self.assertIn(f"exp_name:\t{heap}\n", said)
+                self.assertIn("size:\t8192\n", said)
 
     def test_open_mode_decides_access(self):
-        """O_RDONLY asks the daemon for readOnly: such a buffer can be mapped, but not writable. O_RDWR asks for readWrite."""
+        """O_RDONLY asks the daemon for readOnly: such a buffer can be mapped, but not writable. O_RDWR asks for
+        readWrite."""
         said = self.run_program("""
 import mmap
 def allocate(heap, mode):
@@ -216,7 +219,7 @@ for heap in ("system", "default_cma_region"):
 """)
         self.assertEqual(said.split(), ["EACCES", "mapped"] * 2)
 
-    def test_listing(self):
+    def test_the_nodes_look_as_if_they_were_open_to_everyone(self):
         said = vmtest.run(*AS_USER1, "dmaheap-run", "ls", "-l", "/dev/dma_heap/")
         self.assertRegex(said, r"(?m)^crw-rw-rw- .* system$")
         self.assertRegex(said, r"(?m)^crw-rw-rw- .* default_cma_region$")
@@ -245,16 +248,15 @@ except OSError as e:
         self.assertEqual(done.returncode, errno.ENOMEM)
         self.assertIn("over the limit of the cgroup", done.stderr)
 
-    def test_programs_of_debian(self):
-        """None of them is about heaps: they must not notice."""
+    def test_programs_that_use_no_heap_do_not_notice(self):
         for command in (["ls", "-laR", "/etc"], ["find", "/usr/bin"], ["tar", "-cf", "/dev/null", "/usr/share/doc"],
                         ["stat", "/dev/null", "/etc"], ["systemctl", "--version"]):
-            with self.subTest(command):
+            with self.subTest(command=command):
                 plain = subprocess.run(command, capture_output=True, check=False)
                 preloaded = subprocess.run(["dmaheap-run", *command], capture_output=True, check=False)
                 self.assertEqual((preloaded.returncode, preloaded.stdout), (plain.returncode, plain.stdout))
 
-    def test_usage(self):
+    def test_wrong_use_has_the_shells_statuses(self):
         self.assertEqual(vmtest.run("dmaheap-run", check=False).returncode, 2)
         self.assertEqual(vmtest.run("dmaheap-run", "--nosuch", check=False).returncode, 2)
         self.assertEqual(vmtest.run("dmaheap-run", "/nonexistent", check=False).returncode, 127)

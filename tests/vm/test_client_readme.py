@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock append="cma=64M dma_heap.mem_accounting=1" files=../../README.md
-"""What README.md tells a new user: each command of it, one after the other, and what it says they print."""
+"""The commands of README.md, run in their order, print what README.md says."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ AS_USER1 = ["setpriv", "--reuid", "user1", "--regid", "user1", "--init-groups"]
 
 
 def commands():
-    """The lines of README's blocks of console: [prompt, command, expected output]."""
+    """The commands in README's console blocks, each as [prompt, command, expected output]."""
     found = []
     for block in re.findall(r"^```console\n(.*?)^```$", README, re.M | re.S):
         for line in block.splitlines(keepends=True):
@@ -29,7 +29,7 @@ def commands():
 
 
 def shape(text):
-    """The lines of a text. Numbers, sizes, ages and the width of columns are of one machine and one day."""
+    """The lines of a text, without what differs from run to run: numbers, sizes, ages and the width of columns."""
     text = re.sub(r"\b\d+(\.\d+)?[BKMGTs]?\b", "N", text)
     return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
 
@@ -41,28 +41,30 @@ class Readme(unittest.TestCase):
         return done.returncode, done.stdout
 
     def try_command(self, prompt, command, expected):
-        """Whether it succeeds, or says that it does not, and prints what README shows, if README shows anything."""
+        """Whether the command prints what README shows, and fails only where README shows QuotaExceeded; and what it
+        said."""
         status, said = self.say(prompt, command)
-        # There may be more: the clients of this machine, for one.
+        # The command may print more lines, such as other clients of this machine.
         lines = iter(shape(said))
         fits = all(line in lines for line in shape(expected))
         return fits and (status == 0) == ("QuotaExceeded" not in expected), f"{command}status {status}\n{said}"
 
-    def test_as_it_is_written(self):
+    def test_each_command_does_what_is_written(self):
         path = commands()
-        # The path is there: see, allocate, usage, a limit hit and raised, who holds what.
+        # README covers listing, allocating, usage, a limit that is hit and then raised, and the list of holders.
         self.assertGreater(len(path), 15)
         for verb in ("list", "allocate", "usage", "clients", "buffers"):
-            self.assertTrue(any(f"dmaheapctl {verb}" in command for _, command, _ in path), verb)
+            with self.subTest(verb=verb):
+                self.assertTrue(any(f"dmaheapctl {verb}" in command for _, command, _ in path))
         self.assertTrue(any("QuotaExceeded" in expected for *_, expected in path))
 
-        # From 'On a real target', which is how the testbed has installed it.
+        # This line is in 'On a real target'.
         enable, = re.findall(r"^systemctl enable .*$", README, re.M)
         self.assertEqual(self.say("#", enable)[0], 0)
 
         for prompt, command, expected in path:
-            with self.subTest(command):
-                if re.match(r"dmaheapctl (clients|buffers)", command):  # of what has just been started or stopped
+            with self.subTest(command=command):
+                if re.match(r"dmaheapctl (clients|buffers)", command):  # these show units that were started or stopped a moment ago
                     said = ""
 
                     def fits():
@@ -79,12 +81,13 @@ class Readme(unittest.TestCase):
 
 
 class Outside(unittest.TestCase):
-    """README's program, built in C and in C++ by what pkg-config says of the installed library, and nothing of the tree."""
+    """README's program, built as C and as C++ outside the tree, with what pkg-config says of the installed library."""
 
-    def test_program(self):
+    def test_the_program_runs_in_c_and_in_c_plus_plus(self):
         for program in ("in-c", "in-c++"):
-            said = vmtest.run(*AS_USER1, f"/usr/lib/dmaheapd/outside/{program}")
-            self.assertEqual(said, "a dma-buf of 8388608 bytes\n")
+            with self.subTest(program=program):
+                said = vmtest.run(*AS_USER1, f"/usr/lib/dmaheapd/outside/{program}")
+                self.assertEqual(said, "a dma-buf of 8388608 bytes\n")
         done = vmtest.run("setpriv", "--reuid", "outsider", "--regid", "outsider", "--clear-groups",
                           "/usr/lib/dmaheapd/outside/in-c", check=False)
         self.assertEqual(done.returncode, 1)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock append="cma=64M" build=release
-"""The main job: a call, a module, buffers; and what the daemon costs meanwhile."""
+"""The main job: one call loads a module if it has to, and returns buffers. And the memory that the daemon takes for
+it."""
 
 import ctypes
 import errno
@@ -18,7 +19,7 @@ MIB = vmtest.MIB
 PAGE = mmap.PAGESIZE
 KIB = 1 << 10
 
-# That of docs/interface.md.
+# This text is also in docs/interface.md (tests/house/check-docs.py compares them).
 INTERFACE = """
 interface io.dmaheapd.Allocator
 
@@ -78,7 +79,7 @@ def first_call():
 
 
 class Activation(DaemonTest):
-    """Comes first: afterwards the module is there for good."""
+    """This class is the first, because the module stays loaded."""
 
     def test_first_call_starts_the_service_and_loads_the_module(self):
         self.assertEqual(vmtest.unit_property(vmtest.SERVICE, "ActiveState"), "inactive")
@@ -101,19 +102,19 @@ class SystemHeap(DaemonTest):
         with open("/proc/modules", encoding="ascii") as file:
             self.assertEqual({line.split()[0] for line in file}, {line.split()[0] for line in before.splitlines()})
 
-    def test_by_role(self):
+    def test_its_role_finds_it(self):
         self.get(role="system")
 
-    def test_by_name(self):
+    def test_its_name_finds_it(self):
         self.get(heap="system")
 
-    def test_by_default(self):
+    def test_it_is_the_default(self):
         self.get()
         self.get(heap=None, role=None, count=None, access=None, label=None)
 
 
 class Count(DaemonTest):
-    def test_one_call_many_buffers(self):
+    def test_one_call_gives_up_to_253_buffers(self):
         for count in (1, 32, 253):
             with self.subTest(count=count):
                 reply = self.assert_served(vmtest.allocate(size=PAGE, count=count), count=count)
@@ -123,20 +124,20 @@ class Count(DaemonTest):
                 self.assertEqual([buffer["id"] for buffer in reply["buffers"]], inodes)
                 self.assertEqual(len(set(inodes)), count)
 
-    def test_too_few_and_too_many(self):
+    def test_fewer_and_more_are_refused(self):
         for count in (0, 254, -1):
             with self.subTest(count=count):
                 self.assert_error(vmtest.allocate(size=PAGE, count=count), INVALID_PARAMETER, parameter="count")
 
-    def test_all_or_nothing(self):
-        """Sixteen times 5 MiB do not fit into a region of 64."""
+    def test_all_buffers_are_given_or_none(self):
+        """Sixteen times 5 MiB do not fit into a region of 64 MiB."""
         reply = vmtest.allocate(heap="default_cma_region", size=5 * MIB, count=16)
         self.assertIn(reply.error, ("OutOfMemory", "QuotaExceeded"))
         self.assertEqual(reply.fds, [])
 
 
 class Size(DaemonTest):
-    def test_rounded_up_to_pages(self):
+    def test_sizes_are_rounded_up_to_pages(self):
         for size, rounded in ((1, PAGE), (PAGE - 1, PAGE), (PAGE, PAGE), (PAGE + 1, 2 * PAGE), (MIB - 1, MIB)):
             for heap in ("system", "default_cma_region"):
                 with self.subTest(size=size, heap=heap):
@@ -161,7 +162,7 @@ def make_mapping_writable(fd):
 
 
 class Access(DaemonTest):
-    def test_read_only(self):
+    def test_a_read_only_buffer_can_only_be_read(self):
         for heap in ("system", "default_cma_region"):
             with self.subTest(heap=heap):
                 reply = self.assert_served(vmtest.allocate(heap=heap, size=PAGE, access="readOnly"), heap)
@@ -173,9 +174,8 @@ class Access(DaemonTest):
     def test_read_only_cannot_be_reopened_for_writing(self):
         """A readOnly fd stays read-only; a readWrite one, tried in the same way, shows that the attempts could succeed.
 
-        Reopening fails with ENXIO for every dma-buf, readWrite too: its inode has no open operation. So the fd's own mode is
-        what protects the buffer: F_SETFL does not change it, and mprotect() of a mapping follows it.
-        """
+        Reopening fails with ENXIO for every dma-buf, readWrite too: its inode has no open operation. So the fd's own
+        mode is what protects the buffer: F_SETFL does not change it, and mprotect() of a mapping follows it. """
         for access, mode, denied in (("readOnly", os.O_RDONLY, errno.EACCES), ("readWrite", os.O_RDWR, 0)):
             with self.subTest(access=access):
                 fd = self.assert_served(vmtest.allocate(size=PAGE, access=access)).fds[0]
@@ -187,13 +187,13 @@ class Access(DaemonTest):
                 self.assertEqual(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE, mode)
                 self.assertEqual(make_mapping_writable(fd), denied)
 
-    def test_read_write(self):
+    def test_a_read_write_buffer_can_be_written(self):
         reply = self.assert_served(vmtest.allocate(size=PAGE, access="readWrite"))
         map_and_use(reply.fds[0], PAGE)
 
 
 class Label(DaemonTest):
-    def test_becomes_the_buffers_name(self):
+    def test_a_label_becomes_the_buffers_name(self):
         for label in ("x", "a camera's frame ~", "y" * 31):
             with self.subTest(label=label):
                 reply = self.assert_served(vmtest.allocate(size=PAGE, count=2, label=label), count=2)
@@ -201,13 +201,13 @@ class Label(DaemonTest):
 
 
 class Interface(unittest.TestCase):
-    """What varlinkctl makes of it."""
+    """The interface description, read with varlinkctl."""
 
     @classmethod
     def setUpClass(cls):
         cls.text = vmtest.run("varlinkctl", "introspect", vmtest.SOCKET, vmtest.INTERFACE)
 
-    def test_is_the_promised_one(self):
+    def test_the_interface_is_the_documented_one(self):
         self.assertEqual(symbols(self.text), symbols(INTERFACE))
 
     def test_every_symbol_and_field_has_a_comment(self):
@@ -217,20 +217,20 @@ class Interface(unittest.TestCase):
         self.assertEqual(lone, [])
         self.assertGreater(sum(line.startswith("#") for line in lines), 60)
 
-    def test_is_valid(self):
+    def test_varlinkctl_finds_it_valid(self):
         with open("/run/interface", "w", encoding="utf-8") as file:
             file.write(self.text)
         printed = vmtest.run("varlinkctl", "validate-idl", "/run/interface")
         self.assertEqual(symbols(printed), symbols(self.text))
 
-    def test_info(self):
+    def test_get_info_names_the_interface_and_the_census(self):
         info = vmtest.call("org.varlink.service.GetInfo")
         self.assertLessEqual({vmtest.INTERFACE, "org.varlink.service"}, set(info["interfaces"]))
         self.assertEqual(info["product"], "dmaheapd (buffers counted by bpf)")
 
 
 def symbols(text):
-    """The symbols of an interface by their names, comments and white space removed."""
+    """The text of each symbol of an interface by its name, without comments and white space."""
     text = re.sub(r"#.*", "", text)
     parts = re.split(r"^(?=interface|type|method|error)", text, flags=re.MULTILINE)
     parts = [re.sub(r"\s+", "", part) for part in parts if part.strip()]

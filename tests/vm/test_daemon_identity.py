@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock append="cma=64M"
-"""Who may ask, for what, and who the daemon thinks is asking."""
+"""The daemon knows its clients, and serves only those who may ask, and only heaps."""
 
 import os
 import pwd
@@ -31,25 +31,26 @@ def effective_uid(pid):
 
 
 class Outsider(DaemonTest):
-    def test_cannot_connect(self):
+    def test_an_outsider_cannot_connect(self):
         self.assertNotIn("outsider", vmtest.group_members("dmaheap"))
         with self.assertRaises(PermissionError):
             vmtest.as_user("outsider", vmtest.allocate)
 
-    def test_nodes_are_roots(self):
+    def test_only_root_may_open_the_heaps_nodes(self):
         for name in ("system", "default_cma_region"):
-            vmtest.close_fds(vmtest.allocate(heap=name, size=1).fds)
-            info = os.stat("/dev/dma_heap/" + name)
-            self.assertEqual((info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)), (0, 0, 0o600), name)
+            with self.subTest(name=name):
+                vmtest.close_fds(vmtest.allocate(heap=name, size=1).fds)
+                info = os.stat("/dev/dma_heap/" + name)
+                self.assertEqual((info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)), (0, 0, 0o600))
 
-    def test_socket(self):
+    def test_the_socket_is_for_its_group(self):
         info = os.stat(vmtest.SOCKET)
         self.assertEqual((info.st_uid, stat.S_IMODE(info.st_mode)), (0, 0o660))
         self.assertEqual(os.readlink("/run/varlink/registry/" + vmtest.INTERFACE), vmtest.SOCKET)
 
 
 class Names(DaemonTest):
-    """No name loads what nobody declared as a heap."""
+    """No name makes the daemon load a module that is not declared as a heap."""
 
     def ask(self, **name):
         before = modules()
@@ -57,15 +58,15 @@ class Names(DaemonTest):
         self.assertEqual(modules(), before)
         return reply
 
-    def test_impossible_ones(self):
+    def test_impossible_names_are_refused(self):
         for name in ("/", "../vivid", "a/b", "..", ".", ".hidden", "", "a\nb", "vivid\n", "\n", "x" * 65, "x" * 300, "a b",
                      "a*", "*", "[a-z]", "a:b", "dma-heap:system", "a;b", "$(id)", "%s%n", "ä", "\x7f", "system "):
             for kind in ("heap", "role"):
                 with self.subTest(kind=kind, name=name):
                     self.assert_error(self.ask(**{kind: name}), INVALID_PARAMETER, parameter=kind)
 
-    def test_a_nul_in_a_name(self):
-        """JSON can say that, and C cannot."""
+    def test_a_name_with_a_nul_is_refused(self):
+        """JSON can have one in a string, C cannot."""
         with vmtest.Varlink() as connection:
             connection.send("Allocate", {"heap": "system\0", "size": 1})
             try:
@@ -74,8 +75,8 @@ class Names(DaemonTest):
                 pass
         self.assert_others_served()
 
-    def test_unknown_ones(self):
-        # A module that exists, as what it is and as an alias; and the longest name that is one.
+    def test_unknown_names_are_no_such_heap_and_load_nothing(self):
+        # Among them are modules that exist, an alias, and the longest valid name.
         vmtest.run("modinfo", "vivid")
         for name in ("vivid", "cma_heap", "system_heap", "snd-card-0", "x" * 64, "a..b", "A-Z.a_z,0@9+"):
             with self.subTest(name=name):
@@ -83,11 +84,11 @@ class Names(DaemonTest):
                 self.assert_error(self.ask(role=name), "NoSuchHeap", role=name)
         self.assertFalse(vmtest.module_loaded("vivid"))
 
-    def test_both_or_a_name_that_is_a_role(self):
+    def test_a_roles_name_is_no_heaps_name(self):
         self.assert_error(self.ask(heap="system", role="system"), INVALID_PARAMETER)
         self.assert_error(self.ask(heap="contiguous"), "NoSuchHeap", heap="contiguous")
 
-    def test_a_role_without_heaps(self):
+    def test_a_role_without_heaps_is_no_such_heap(self):
         self.assert_error(self.ask(role="protected"), "NoSuchHeap", role="protected")
 
 
@@ -96,7 +97,7 @@ def ask_for(name):
 
 
 class Peers(DaemonTest):
-    """Each of them connects while the daemon stands still, so that it is looked at only when it is what it becomes."""
+    """Some of these peers connect while the daemon stands still: it looks at them only after they have changed."""
 
     @classmethod
     def setUpClass(cls):
@@ -104,7 +105,7 @@ class Peers(DaemonTest):
         shutil.copy("/usr/bin/sleep", SETUID_PROGRAM)
         os.chmod(SETUID_PROGRAM, 0o4755)
 
-    def test_one_that_executes_a_setuid_program_is_who_it_was(self):
+    def test_a_peer_that_executes_a_setuid_program_keeps_its_identity(self):
         with daemon_stopped():
             peer, connection = self.connected_peer(then=[SETUID_PROGRAM, "infinity"])
             vmtest.wait_until(lambda: effective_uid(peer.child.pid) == 0, DEADLINE, "the peer has become root")
@@ -113,10 +114,10 @@ class Peers(DaemonTest):
         self.assertIsNone(clients.error, clients)
         mine = [(client["uid"], client["user"]) for client in clients["clients"] if client["usage"]["buffersUsed"] == 1]
         self.assertEqual(mine, [(1000, 1000)])
-        # And it is not root for what only root may ask.
+        # So it may not call what is for root only.
         self.assert_error(connection.call("ListClients"), "org.varlink.service.PermissionDenied")
 
-    def test_one_that_has_exited_is_refused(self):
+    def test_a_peer_that_has_exited_before_it_was_looked_at_is_refused(self):
         for reaped in (True, False):
             with self.subTest(reaped=reaped):
                 with daemon_stopped():
@@ -126,15 +127,15 @@ class Peers(DaemonTest):
                     connection.call("Allocate", {"size": 4096})
         self.assert_others_served()
 
-    def test_one_that_exits_later_was_known_in_time(self):
-        """It is identified once, when it connects; who holds its connection then may go on."""
+    def test_a_peer_that_exits_later_has_been_identified(self):
+        """The daemon identifies a peer once, when it connects. Another process that holds the connection may go on."""
         peer, connection = self.connected_peer()
         self.assertIsNone(connection.call("ListHeaps").error)
         peer.child.kill()
         os.waitpid(peer.child.pid, 0)
         self.assert_served(connection.call("Allocate", {"size": 4096}))
 
-    def test_one_whose_control_group_is_gone(self):
+    def test_a_peer_whose_control_group_is_gone_gets_no_buffers(self):
         unit = "test-gone.service"
         vmtest.start_unit(unit, "sleep", "infinity")
         peer, connection = self.connected_peer(cgroup=unit_cgroup(unit))
@@ -146,7 +147,7 @@ class Peers(DaemonTest):
         self.assert_error(connection.call("Allocate", {"size": 4096}), "OutOfResources", resource="cgroup")
         self.assert_others_served()
 
-    def test_one_with_private_devices(self):
+    def test_a_peer_without_device_nodes_is_served(self):
         script = ("import os, vmtest\n"
                   "assert not os.path.exists('/dev/dma_heap')\n"
                   "for role in 'system', 'contiguous':\n"
@@ -156,7 +157,7 @@ class Peers(DaemonTest):
                                   DevicePolicy="closed", WorkingDirectory=os.getcwd(), Environment="PYTHONPATH=" + os.getcwd())
         self.assertEqual(said, "None system\nNone default_cma_region\n")
 
-    def test_workers_are_where_the_client_is(self):
+    def test_a_worker_is_in_its_clients_control_group(self):
         unit = "test-place.service"
         vmtest.start_unit(unit, "sleep", "infinity")
         self.addCleanup(vmtest.stop_unit, unit)
@@ -165,7 +166,7 @@ class Peers(DaemonTest):
         self.assertEqual(self.look_at_worker(connection, lambda pid: (proc(pid, "cgroup"), proc(pid, "oom_score_adj"))),
                          (f"0::{cgroup}\n", "1000\n"))
 
-    def test_workers_may_do_nothing(self):
+    def test_a_worker_has_no_privileges(self):
         with vmtest.Varlink() as connection:
             status, n_fds = self.look_at_worker(connection, lambda pid: (proc(pid, "status"), vmtest.n_fds(pid)))
         status = dict(line.split(":\t", 1) for line in status.splitlines())
@@ -175,24 +176,24 @@ class Peers(DaemonTest):
         self.assertEqual(status["Groups"].strip(), "")
         self.assertEqual({status[name].strip("0") for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")}, {""})
         self.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))
-        # Its socket, and the buffer and the device that it may not yet have closed.
+        # They are its socket, and a buffer and a device that it may not have closed yet.
         self.assertLessEqual(n_fds, 3)
 
 
 class Frozen(DaemonTest):
-    """A client whose control group is frozen holds up nobody but itself."""
+    """A client whose control group is frozen delays no other client."""
 
     UNIT = "test-frozen.service"
 
     def frozen_client(self, config=""):
-        """The connection of a client in a frozen control group, whose call has got as far as it gets."""
+        """The connection of a client in a frozen control group, whose request has a worker that cannot run."""
         configure(config)
         vmtest.start_unit(self.UNIT, "sleep", "infinity")
         self.addCleanup(vmtest.stop_unit, self.UNIT)
         _, connection = self.connected_peer(cgroup=unit_cgroup(self.UNIT))
         self.assertIsNone(connection.call("ListHeaps").error)
         vmtest.systemctl("freeze", self.UNIT)
-        # The last cleanup is the first to run: a frozen unit is not easily stopped.
+        # This cleanup is added last, so it runs first: systemd cannot stop a frozen unit.
         self.addCleanup(self.thaw)
         connection.send("Allocate", {"size": 4096})
         vmtest.wait_until(worker_pids, DEADLINE, "there is a worker")
@@ -201,7 +202,7 @@ class Frozen(DaemonTest):
     def thaw(self):
         vmtest.systemctl("thaw", self.UNIT)
 
-    def test_completes_when_thawed(self):
+    def test_its_request_completes_when_it_is_thawed(self):
         connection = self.frozen_client("[Daemon]\nAllocationTimeoutSec=10min\n")
         for _ in range(5):
             self.assert_others_served()
@@ -212,16 +213,16 @@ class Frozen(DaemonTest):
         self.thaw()
         self.assert_served(connection.receive())
 
-    def test_times_out(self):
+    def test_its_request_times_out(self):
         connection = self.frozen_client("[Daemon]\nAllocationTimeoutSec=2s\n")
         self.assert_others_served()
         self.assert_error(connection.receive(), "TimedOut", heap="system")
-        # Killed, although it is frozen.
+        # SIGKILL ends a frozen process.
         vmtest.wait_until(lambda: not worker_pids(), DEADLINE, "the worker is gone")
         self.thaw()
         self.assert_served(connection.call("Allocate", {"size": 4096}))
 
-    def test_takes_its_worker_along_when_it_leaves(self):
+    def test_its_worker_ends_when_it_disconnects(self):
         connection = self.frozen_client("[Daemon]\nAllocationTimeoutSec=10min\n")
         pid = daemon_pid()
         connection.close()

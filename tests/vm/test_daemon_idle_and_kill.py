@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock append="cma=64M" build=release,sanitize
-"""The end of the daemon, by itself or by force, and its next life."""
+"""The daemon exits by itself or is killed, and the next client starts another one."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ class Idle(DaemonTest):
         self.assertEqual(socket_state(), ("active", "success"))
         self.assertEqual(vmtest.pids_named("dmaheapd-spawner") + vmtest.pids_named("dmaheapd"), [])
 
-    def test_exits_and_the_next_client_is_served(self):
+    def test_it_exits_and_the_next_client_is_served(self):
         pids = set()
         for _ in range(3):
             pids.add(daemon_pid())
@@ -53,7 +53,7 @@ class Idle(DaemonTest):
         with vmtest.Varlink() as connection:
             self.assertIsNone(connection.call("ListHeaps").error)
             pid = vmtest.unit_pid()
-            # That somebody else came and went does not change it.
+            # Another client that comes and goes makes no difference.
             self.assert_others_served()
             deadline = time.monotonic() + 6
             vmtest.wait_until(lambda: time.monotonic() > deadline or state() != "active", DEADLINE)
@@ -61,7 +61,7 @@ class Idle(DaemonTest):
             self.assert_served(connection.call("Allocate", {"size": PAGE}))
         self.wait_for_exit()
 
-    def test_stopped_by_systemd(self):
+    def test_systemd_can_stop_it_beneath_a_client(self):
         with vmtest.Varlink() as connection:
             self.assert_served(connection.call("Allocate", {"size": PAGE}))
             vmtest.systemctl("stop", vmtest.SERVICE)
@@ -75,14 +75,14 @@ class Killed(DaemonTest):
     N_KILLS = 20
 
     def tearDown(self):
-        pass  # it was started again, as it should
+        pass  # these tests want the daemon to be started again, which DaemonTest does not allow
 
     def setUp(self):
         super().setUp()
         configure()
 
-    def test_twenty_times(self):
-        """As fast as it comes back, with a client waiting all the time."""
+    def test_twenty_kills_in_a_row_leave_the_socket_working(self):
+        """Each daemon is killed as soon as it is there, while a client is connected."""
         daemon_pid()
         with vmtest.Varlink() as client:
             self.assert_served(client.call("Allocate", {"size": PAGE}))
@@ -110,8 +110,7 @@ class Killed(DaemonTest):
             vmtest.wait_until(lambda: not any(os.path.exists(f"/proc/{one}") for one in family), DEADLINE, "all of them ended")
         self.assert_others_served()
 
-    def test_crash_while_a_request_waits(self):
-        """Its client hears of it and asks again."""
+    def test_a_crash_ends_the_connection_of_a_waiting_request(self):
         daemon_pid()
         with vmtest.Varlink() as connection:
             pid = vmtest.unit_pid()

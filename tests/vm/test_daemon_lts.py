@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=lts append="cma=64M"
-"""A kernel that is older than what the daemon likes best: no mem_accounting, no CMA heap, no PIDFD_GET_INFO."""
+"""Debian 13's own kernel has no mem_accounting, no CMA heap and no PIDFD_GET_INFO, and the daemon works without
+them."""
 
 import os
 
@@ -13,11 +14,11 @@ MIB = vmtest.MIB
 
 
 class Lts(DaemonTest):
-    def test_is_the_kernel_meant(self):
+    def test_this_is_linux_6_12(self):
         self.assertTrue(os.uname().release.startswith("6.12."))
         self.assertFalse(os.path.exists("/sys/module/dma_heap/parameters/mem_accounting"))
 
-    def test_system(self):
+    def test_the_system_heap_is_served(self):
         for name in ({}, {"role": "system"}, {"heap": "system"}):
             with self.subTest(**name):
                 reply = self.assert_served(vmtest.allocate(size=MIB, count=3, **name), count=3)
@@ -34,20 +35,21 @@ class Lts(DaemonTest):
         self.assertIn(f"not installed for kernel {os.uname().release}", reply["reason"])
 
     def test_udmabuf_says_its_limit(self):
-        """64 MiB, before Linux 7.3."""
+        """The limit is 64 MiB before Linux 7.3."""
         self.assert_served(vmtest.allocate(heap="udmabuf", size=64 * MIB), "udmabuf")
         reply = vmtest.allocate(heap="udmabuf", size=64 * MIB + 1)
         self.assert_error(reply, "HeapUnavailable", heap="udmabuf")
         for word in ("64 MiB", "udmabuf.size_limit_mb"):
-            self.assertIn(word, reply["reason"])
+            with self.subTest(word=word):
+                self.assertIn(word, reply["reason"])
 
-    def test_list(self):
+    def test_list_heaps_says_who_charges_and_what_failed(self):
         heaps = {heap["name"]: heap for heap in vmtest.call("ListHeaps")["heaps"]}
         self.assertEqual((heaps["system"]["state"], heaps["system"]["accounting"]), ("ready", "daemon"))
         self.assertEqual(heaps["default_cma_region"]["state"], "failed")
 
-    def test_worker_is_where_the_client_is(self):
-        """Found by pid, as this kernel does not tell a control group's id."""
+    def test_a_worker_is_in_its_clients_control_group(self):
+        """The daemon finds the control group by the pid, because this kernel does not tell its id."""
         unit = "test-place.service"
         vmtest.start_unit(unit, "sleep", "infinity")
         self.addCleanup(vmtest.stop_unit, unit)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock append="cma=64M" build=release,sanitize
-"""Loading of heaps' modules: what is said when it fails, and who waits for it."""
+"""The daemon loads heaps' modules: a failure is told with its reason, and only clients of that heap wait."""
 
 import contextlib
 import os
@@ -24,17 +24,18 @@ class ModuleTest(DaemonTest):
     def assert_unavailable(self, reply, heap, *words):
         self.assert_error(reply, "HeapUnavailable", heap=heap)
         for word in words:
-            self.assertIn(word, reply["reason"])
+            with self.subTest(word=word):
+                self.assertIn(word, reply["reason"])
 
 
 def listed(name):
-    """What ListHeaps says of a heap, or None."""
+    """The entry of a heap in ListHeaps' reply, or None."""
     return next((heap for heap in vmtest.call("ListHeaps")["heaps"] if heap["name"] == name), None)
 
 
 @contextlib.contextmanager
 def module_gone(name):
-    """The module's file is not there meanwhile, and the indexes do not know it."""
+    """Within this context the module's file is missing, but the indexes still list it."""
     path = vmtest.run("modinfo", "--field", "filename", name).strip()
     shutil.move(path, "/run/" + os.path.basename(path))
     try:
@@ -44,7 +45,7 @@ def module_gone(name):
 
 
 class Absent(ModuleTest):
-    def test_not_installed_then_put_right(self):
+    def test_a_module_that_is_not_installed_is_named_and_tried_again(self):
         with module_absent("cma_heap"):
             pid = daemon_pid()
             self.assert_unavailable(vmtest.allocate(heap=CMA, size=PAGE), CMA, "cma_heap", "not installed", os.uname().release)
@@ -52,7 +53,7 @@ class Absent(ModuleTest):
             states = {heap["name"]: (heap["state"], heap.get("reason")) for heap in vmtest.call("ListHeaps")["heaps"]}
             self.assertEqual(states[CMA][0], "failed")
             self.assertIn("not installed", states[CMA][1])
-            # What needs no module is there all the while.
+            # A heap that needs no module is served meanwhile.
             self.assert_served(vmtest.allocate(size=PAGE))
         self.assert_served(vmtest.allocate(role="contiguous", size=PAGE), CMA)
         self.assertEqual(vmtest.unit_pid(), pid)
@@ -61,22 +62,22 @@ class Absent(ModuleTest):
 
 
 class Forbidden(ModuleTest):
-    """By modprobe.d, while the daemon runs."""
+    """modprobe.d forbids the module while the daemon runs."""
 
     CANARY = "/run/canary"
 
-    def test_blacklisted_then_an_install_line_then_put_right(self):
+    def test_what_forbids_a_module_is_named_and_it_is_tried_again(self):
         heap = "protected,test"
         pid = daemon_pid()
         with modprobe_conf("blacklist protected_heap"):
             self.assert_unavailable(vmtest.allocate(heap=heap, size=PAGE), heap, "protected_heap", "blacklist")
             self.assert_unavailable(vmtest.allocate(role="protected", size=PAGE), heap, "protected_heap", "blacklist")
         for command in ("/bin/false", f"/usr/bin/touch {self.CANARY}"):
-            with modprobe_conf(f"install protected_heap {command}"):
+            with self.subTest(command=command), modprobe_conf(f"install protected_heap {command}"):
                 self.assert_unavailable(vmtest.allocate(heap=heap, size=PAGE), heap, "protected_heap", "install")
         self.assertFalse(os.path.exists(self.CANARY), "a command of modprobe.d was run")
         with module_gone("protected_heap"):
-            self.assertEqual(listed(heap)["state"], "failed")  # as it was left
+            self.assertEqual(listed(heap)["state"], "failed")  # as the last load left it
             self.assert_unavailable(vmtest.allocate(heap=heap, size=PAGE), heap, "protected_heap", "missing")
         self.assertFalse(vmtest.module_loaded("protected_heap"))
         self.assert_served(vmtest.allocate(role="protected", size=PAGE), heap)
@@ -85,21 +86,21 @@ class Forbidden(ModuleTest):
 
 
 class Failing(ModuleTest):
-    def test_the_modules_own_reason(self):
+    def test_the_modules_own_error_is_told(self):
         reply = vmtest.allocate(heap="failing_test", size=PAGE)
         self.assert_unavailable(reply, "failing_test", "failing_heap", "ENODEV")
 
-    def test_tried_again_with_what_is_different_now(self):
+    def test_a_failed_load_is_tried_again_with_new_options(self):
         self.assert_unavailable(vmtest.allocate(heap="failing_test", size=PAGE), "failing_test", "ENODEV")
         with modprobe_conf("options failing_heap error=12"):
             self.assert_unavailable(vmtest.allocate(heap="failing_test", size=PAGE), "failing_test", "ENOMEM")
 
-    def test_what_exists_already(self):
-        """libkmod takes that error for success."""
+    def test_a_module_that_fails_with_eexist_has_failed(self):
+        """libkmod takes EEXIST for success; the daemon does not."""
         with modprobe_conf("options failing_heap error=17"):
             self.assert_unavailable(vmtest.allocate(heap="failing_test", size=PAGE), "failing_test", "EEXIST", "exists already")
 
-    def test_declared_while_the_daemon_runs(self):
+    def test_a_heap_declared_while_the_daemon_runs_is_listed(self):
         pid = daemon_pid()
         self.assertIsNone(listed("declared_later"))
         with modprobe_conf("alias dma-heap:declared_later dummy"):
@@ -109,13 +110,13 @@ class Failing(ModuleTest):
         self.assert_error(vmtest.allocate(heap="declared_later", size=PAGE), "NoSuchHeap", heap="declared_later")
         self.assertEqual(vmtest.unit_pid(), pid)
 
-    def test_in_the_list(self):
+    def test_list_heaps_says_why_a_load_failed(self):
         vmtest.allocate(heap="failing_test", size=PAGE)
         (heap,) = (heap for heap in vmtest.call("ListHeaps")["heaps"] if heap["name"] == "failing_test")
         self.assertEqual((heap["state"], heap["module"]), ("failed", "failing_heap"))
         self.assertIn("ENODEV", heap["reason"])
 
-    def test_module_without_the_heap_it_promises(self):
+    def test_a_module_without_its_heap_is_told(self):
         with modprobe_conf("alias dma-heap:promised dummy"):
             vmtest.run("modinfo", "dummy")
             self.assert_unavailable(vmtest.allocate(heap="promised", size=PAGE), "promised", "dummy", "no heap")
@@ -126,7 +127,7 @@ class Together(ModuleTest):
     CONFIG = "[Daemon]\nAllocationTimeoutSec=5min\n"
 
     def test_one_slow_load_for_twenty_clients(self):
-        """Only those who want its heap wait for it."""
+        """Only clients that want its heap wait, and the module is loaded once."""
         self.enterContext(modprobe_conf("options slow_heap delay_ms=120000"))
         pid = daemon_pid()
         vmtest.wait_until(lambda: children(pid) == [spawner_pid()], DEADLINE, "the daemon has no other children")
@@ -167,7 +168,7 @@ class Together(ModuleTest):
 
 
 class Signatures(ModuleTest):
-    """Once they are enforced, they are until the machine is started again."""
+    """Enforcing signatures cannot be undone until the machine is started again, so these tests come late."""
 
     TRAILER = b"~Module signature appended~\n"
     HEAP = "failing_test"
@@ -177,12 +178,12 @@ class Signatures(ModuleTest):
         with open("/sys/module/module/parameters/sig_enforce", "w", encoding="ascii") as file:
             file.write("1")
 
-    def test_none(self):
+    def test_an_unsigned_module_is_refused(self):
         self.assert_unavailable(vmtest.allocate(heap=self.HEAP, size=PAGE), self.HEAP, "failing_heap", "signature", "enforces")
         self.assertEqual(listed(self.HEAP)["state"], "failed")
         self.assert_served(vmtest.allocate(size=PAGE))
 
-    def test_of_another_module(self):
+    def test_the_signature_of_another_module_is_refused(self):
         path = vmtest.run("modinfo", "--field", "filename", "failing_heap").strip()
         shutil.copy(path, "/run/unsigned.ko")
         with open(path, "ab") as file:
@@ -191,22 +192,22 @@ class Signatures(ModuleTest):
         self.assert_unavailable(vmtest.allocate(heap=self.HEAP, size=PAGE), self.HEAP, "failing_heap", "signature", "enforces")
 
     def signature_of(self, name):
-        """What stands behind a signed module: the signature, what it is, and the trailer."""
+        """The end of a signed module's file: the signature, its description and the trailer."""
         with open(vmtest.run("modinfo", "--field", "filename", name).strip(), "rb") as file:
             data = file.read()
         self.assertTrue(data.endswith(self.TRAILER))
         size = int.from_bytes(data[-len(self.TRAILER) - 4:-len(self.TRAILER)], "big")
         return data[-len(self.TRAILER) - 12 - size:]
 
-    def test_a_good_one(self):
+    def test_a_signed_module_is_loaded(self):
         with modprobe_conf("alias dma-heap:signed veth"):
             self.assert_unavailable(vmtest.allocate(heap="signed", size=PAGE), "signed", "veth is loaded", "no heap")
 
 
 class Disabled(ModuleTest):
-    """The last, for there is no way back."""
+    """This class is the last, because kernel.modules_disabled cannot be undone."""
 
-    def test_no_modules_any_more(self):
+    def test_modules_disabled_is_named_and_ready_heaps_are_served(self):
         with open("/proc/sys/kernel/modules_disabled", "w", encoding="ascii") as file:
             file.write("1")
         with modprobe_conf("alias dma-heap:disabled tun"):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock append="cma=64M" build=release,sanitize timeout=1200
-"""Clients that vanish, and workers and spawners that die: nothing is left of them."""
+"""Clients vanish, workers and spawners die, and nothing is left of them."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ PAGE = 4096
 
 
 def vanish(count):
-    """Connects, asks and goes away, that many times; every other time before the reply, with or without a word."""
+    """Connects, asks and disconnects 'count' times, every other time without waiting for the reply."""
     for n in range(count):
         connection = vmtest.Varlink()
         connection.send("Allocate", {"size": PAGE, "count": 1 + n % 7, "role": ("system", "contiguous")[n % 3 == 0]})
@@ -35,7 +35,7 @@ class Vanish(DaemonTest):
         self.spawner = spawner_pid()
 
     def state(self):
-        """What must be as it was: descriptors, processes, and the kernel's list of buffers."""
+        """File descriptors, processes and the kernel's list of buffers, all of which must be the same afterwards."""
         return {
             "daemon's fds": vmtest.n_fds(self.pid),
             "spawner's fds": vmtest.n_fds(self.spawner),
@@ -57,16 +57,16 @@ class Vanish(DaemonTest):
             self.assertEqual(state, expected)
 
     def quiet_state(self):
-        """The state after a first client of each heap, when what is done once has been done."""
+        """The state after a first client of each heap, for which the daemon did what it does only once."""
         vanish(4)
         vmtest.wait_until(lambda: not children(self.spawner) and children(self.pid) == [self.spawner], DEADLINE, "all is quiet")
         vmtest.wait_until(lambda: not self.state()["buffers"], DEADLINE, "no buffers")
         return self.state()
 
-    def test_thousands_of_clients(self):
+    def test_2000_clients_that_vanish_leave_nothing(self):
         before = self.quiet_state()
         self.assertEqual(before["spawner's fds"], 1)
-        # Two users, so two clients, at a time.
+        # Clients of two users run at the same time.
         halves = [vmtest.Child(vanish, self.N_CYCLES // 2, user=user) for user in ("user1", "user2")]
         for half in halves:
             half.result()
@@ -74,23 +74,22 @@ class Vanish(DaemonTest):
         self.assertEqual((vmtest.unit_pid(), spawner_pid()), (self.pid, self.spawner))
         self.assert_others_served()
 
-    def test_one_connection_many_calls(self):
-        """A worker that serves one call after another keeps nothing of them."""
+    def test_a_worker_keeps_nothing_of_200_calls(self):
         before = self.quiet_state()
         n_fds = []
         with vmtest.Varlink() as connection:
             for n in range(200):
                 self.use(connection, count=1 + n % 5)
                 for worker in children(self.spawner):
-                    with contextlib.suppress(FileNotFoundError):  # it ends when it had nothing to do for a second
+                    with contextlib.suppress(FileNotFoundError):  # a worker ends after an idle second
                         n_fds.append(vmtest.n_fds(worker))
-        # Its socket, and what it has not yet closed of this call: a device and five buffers.
+        # They are its socket, and the device and five buffers of a call that it may not have closed yet.
         self.assertGreater(len(n_fds), 100)
         self.assertLessEqual(max(n_fds), 7)
         self.wait_for_state(before)
 
-    def test_reply_that_nobody_reads(self):
-        """The descriptors are in the socket when the client goes."""
+    def test_a_reply_that_is_never_read_is_freed(self):
+        """The file descriptors are in the socket when the client disconnects."""
         before = self.quiet_state()
         for _ in range(20):
             with vmtest.Varlink() as connection:
@@ -99,8 +98,7 @@ class Vanish(DaemonTest):
                 vmtest.wait_until(lambda: len(vmtest.live_buffers() - buffers) == 253, DEADLINE, "253 buffers")
         self.wait_for_state(before)
 
-    def test_worker_that_is_killed(self):
-        """Between calls nobody notices."""
+    def test_a_worker_killed_between_calls_is_not_missed(self):
         before = self.quiet_state()
         with vmtest.Varlink() as connection:
             for _ in range(10):
@@ -112,8 +110,7 @@ class Vanish(DaemonTest):
             self.use(connection)
         self.wait_for_state(before)
 
-    def test_spawner_that_is_killed(self):
-        """The next client has another."""
+    def test_a_killed_spawner_is_replaced(self):
         before = self.quiet_state()
         for _ in range(5):
             with vmtest.Varlink() as connection:
@@ -127,8 +124,7 @@ class Vanish(DaemonTest):
         before["daemon's children"] = [self.spawner]
         self.wait_for_state(before)
 
-    def test_spawner_that_the_oom_killer_takes(self):
-        """It is the first to go, and goes alone."""
+    def test_the_oom_killer_takes_the_spawner_first_and_not_the_daemon(self):
         with open("/proc/sysrq-trigger", "w", encoding="ascii") as file:
             file.write("f")
         vmtest.wait_until(lambda: not os.path.exists(f"/proc/{self.spawner}"), DEADLINE, "the kernel has killed the spawner")

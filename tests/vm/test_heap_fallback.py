@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=tristate append="cma=64M modprobe.blacklist=cma_region"
-"""A kernel without heaps and a system without our modules: what udmabuf can do is done, what it cannot is said."""
+"""On a kernel without heaps and a system without our modules, the daemon uses udmabuf, and says what it cannot do."""
 
 import fcntl
 import os
@@ -37,7 +37,7 @@ class FallbackTest(DaemonTest):
 
 
 class System(FallbackTest):
-    def test_memory(self):
+    def test_buffers_are_zeroed_memory_of_their_own(self):
         size = 3 * MIB + PAGE
         reply = self.assert_served(vmtest.allocate(role="system", size=size - 1, count=2, label="from udmabuf"), "udmabuf", 2)
         for fd, buffer in zip(reply.fds, reply["buffers"]):
@@ -47,22 +47,22 @@ class System(FallbackTest):
             with vmtest.map_buffer(fd, size) as memory:
                 self.assertEqual(memory[:], bytes(size))
                 memory[:] = b"x" * size
-        # Each is memory of its own, and nobody got that of the other.
+        # Memory of earlier buffers comes back zeroed.
         self.assert_zeroed(self.assert_served(vmtest.allocate(size=size), "udmabuf"), size)
 
     def assert_zeroed(self, reply, size):
         with vmtest.map_buffer(reply.fds[0], size) as memory:
             self.assertEqual(memory[:], bytes(size))
 
-    def test_nobody_can_take_it_away(self):
-        """The kernel makes no dma-buf of a memfd that could shrink; that one is nobody's any more, and this one has a size."""
+    def test_a_buffer_can_be_neither_shrunk_nor_grown(self):
+        """The memfd behind it is sealed against shrinking and closed; the dma-buf itself has a fixed size."""
         reply = self.assert_served(vmtest.allocate(size=MIB), "udmabuf")
         for size in (0, 2 * MIB):
-            with self.assertRaises(OSError):
+            with self.subTest(size=size), self.assertRaises(OSError):
                 os.ftruncate(reply.fds[0], size)
         self.assertEqual(vmtest.fdinfo(reply.fds[0])["size"], str(MIB))
 
-    def test_import(self):
+    def test_a_driver_imports_a_buffer(self):
         vmtest.run("modprobe", "vgem")
         card = os.open("/dev/dri/card0", os.O_RDWR | os.O_CLOEXEC)
         self.addCleanup(os.close, card)
@@ -78,42 +78,43 @@ class System(FallbackTest):
             memory[12345] = 77
             self.assertEqual(same[12345], 77)
 
-    def test_listed(self):
+    def test_udmabuf_is_listed_in_the_role_system(self):
         found = {heap["name"]: heap for heap in vmtest.call("ListHeaps")["heaps"]}
         heap = found["udmabuf"]
         self.assertEqual((heap["state"], heap["roles"], heap["accounting"]), ("ready", ["system"], "kernel"))
         self.assertNotIn("loadable", [heap["state"] for heap in found.values()])
 
 
-class What(FallbackTest):
-    """It cannot do."""
+class Unavailable(FallbackTest):
+    """Requests that udmabuf cannot serve."""
 
-    def test_contiguous(self):
+    def test_contiguous_memory_needs_a_module_that_is_not_installed(self):
         self.assert_not_installed(vmtest.allocate(role="contiguous", size=PAGE), "default_cma_region", "cma_heap")
 
-    def test_the_system_heap_by_name(self):
+    def test_the_system_heap_needs_a_module_that_is_not_installed(self):
         self.assert_not_installed(vmtest.allocate(heap="system", size=PAGE), "system", "system_heap")
 
-    def test_protected(self):
+    def test_no_heap_has_the_role_protected(self):
         self.assert_error(vmtest.allocate(role="protected", size=PAGE), "NoSuchHeap", role="protected")
 
-    def test_read_only(self):
+    def test_udmabuf_has_no_read_only_buffers(self):
         reply = vmtest.allocate(role="system", size=PAGE, access="readOnly")
         self.assert_error(reply, "HeapUnavailable", heap="udmabuf")
         self.assertIn("read-only", reply["reason"])
         self.assert_error(vmtest.allocate(heap="udmabuf", size=PAGE, access="readOnly"), INVALID_PARAMETER, parameter="access")
 
-    def test_more_than_its_limit(self):
+    def test_udmabufs_limit_is_told_and_its_change_is_noticed(self):
         with open(SIZE_LIMIT, encoding="ascii") as file:
             before = file.read()
         self.addCleanup(set_size_limit, before)
         set_size_limit("2")
         for heap in ({"heap": "udmabuf"}, {"role": "system"}):
-            self.assert_served(vmtest.allocate(size=2 * MIB, **heap), "udmabuf")
-            reply = vmtest.allocate(size=2 * MIB + 1, **heap)
-            self.assert_error(reply, "HeapUnavailable", heap="udmabuf")
-            for word in ("2 MiB", "udmabuf.size_limit_mb"):
-                self.assertIn(word, reply["reason"])
+            with self.subTest(**heap):
+                self.assert_served(vmtest.allocate(size=2 * MIB, **heap), "udmabuf")
+                reply = vmtest.allocate(size=2 * MIB + 1, **heap)
+                self.assert_error(reply, "HeapUnavailable", heap="udmabuf")
+                for word in ("2 MiB", "udmabuf.size_limit_mb"):
+                    self.assertIn(word, reply["reason"])
         set_size_limit("3")
         self.assert_served(vmtest.allocate(size=2 * MIB + 1), "udmabuf")
 
@@ -123,10 +124,10 @@ def set_size_limit(text):
         file.write(text)
 
 
-class YInstalled(FallbackTest):
-    """After all, while the daemon runs."""
+class Installed(FallbackTest):
+    """This class is the last: it installs the modules while the daemon runs."""
 
-    def test_what_was_missing_is_found(self):
+    def test_modules_that_are_installed_later_are_found(self):
         pid = vmtest.unit_pid()
         shutil.move(AWAY, OURS)
         depmod()

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: long
 # testbed: kernel=debug append="cma=64M modprobe.blacklist=cma_region" memory=3072 timeout=1200
-"""The suite 'heap-fallback' where the kernel has no heaps at all, nor their core."""
+"""The suite 'heap-fallback' on a kernel that has neither heaps nor their core."""
 
 import test_heap_fallback
 import vmtest

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock append="cma=64M" timeout=900
-"""Several CMA regions, of which this machine has one: the others are directories over /sys/kernel/mm/cma, and devices of a bus
-that tests/modules registers. Heaps and regions come while somebody listens, amid storms of events."""
+"""Several CMA regions come and go while clients listen, also in a storm of events.
+
+The machine has only one region. The others are directories mounted over /sys/kernel/mm/cma, and devices of a bus that
+tests/modules registers."""
 
 import contextlib
 import glob
@@ -21,7 +23,7 @@ CMA = "default_cma_region"
 AREAS = "/run/cma-areas"
 SYSFS_AREAS = "/sys/kernel/mm/cma"
 
-# Heaps of the regions that are not there; this module serves one, that one is only declared.
+# Heaps for the regions that the machine does not have. The first two modules make one; 'dummy' makes none.
 DECLARATIONS = """
 alias dma-heap:npu protected_heap
 options protected_heap name=npu
@@ -56,7 +58,7 @@ class RegionTest(DaemonTest):
         super().setUpClass()
 
     def subscribe(self):
-        """A connection that is told of changes, and has had its first list."""
+        """A connection that subscribes to changes, and has read its first list."""
         connection = vmtest.Varlink(timeout=DEADLINE)
         self.addCleanup(connection.close)
         connection.send("ListHeaps", more=True)
@@ -64,7 +66,7 @@ class RegionTest(DaemonTest):
         return connection
 
     def wait_told(self, connection, name, **expected):
-        """Waits until a list that comes unasked says so."""
+        """Reads lists until one has a heap of that name with these fields; the heap."""
         while True:
             found = {heap["name"]: heap for heap in connection.receive()["heaps"]}.get(name)
             if found is not None and all(found.get(key) == value for key, value in expected.items()):
@@ -72,65 +74,66 @@ class RegionTest(DaemonTest):
 
 
 class Sysfs(RegionTest):
-    """Without a bus that says which is the default one."""
+    """There is no bus cma_region that names the default region."""
 
-    def test_regions_that_heaps_can_serve(self):
+    def test_regions_of_loadable_heaps_are_known_from_sysfs(self):
         found = heaps()
         for name, region, size in ((CMA, "reserved", 64), ("reserved", "reserved", 64), ("camera", "camera", 32)):
-            heap = found[name]
-            self.assertEqual((heap["state"], heap.get("region"), heap.get("size"), heap["roles"]),
-                             ("loadable", region, size * MIB, ["contiguous"]), name)
+            with self.subTest(name=name):
+                heap = found[name]
+                self.assertEqual((heap["state"], heap.get("region"), heap.get("size"), heap["roles"]),
+                                 ("loadable", region, size * MIB, ["contiguous"]))
 
-    def test_regions_that_are_the_kernels_own(self):
+    def test_the_kernels_own_regions_are_left_out(self):
         heap = heaps()["hugetlb0"]
         self.assertEqual((heap.get("region"), heap.get("size"), heap["roles"]), (None, None, []))
 
-    def test_names_that_other_boards_have(self):
+    def test_heaps_of_other_boards_are_not_listed(self):
         self.assertLessEqual({"linux,cma", "default-pool"} & set(heaps()), set())
 
 
 class Bus(RegionTest):
-    def test_1_a_region_appears(self):
+    def test_1_the_heap_of_a_new_region_is_loaded(self):
         connection = self.subscribe()
         add_area("npu", 8 * MIB)
         vmtest.run("insmod", f"{TEST_MODULES}/fake_regions.ko", "names=reserved,camera,npu")
-        # Its heap is there before anybody asks for it.
+        # The daemon loads the heap without a request for it.
         heap = self.wait_told(connection, "npu", state="ready")
         self.assertEqual((heap["region"], heap["size"], heap["roles"], heap["module"]), ("npu", 8 * MIB, ["contiguous"], "protected_heap"))
         self.assertEqual(heaps()[CMA]["region"], "reserved")
         vmtest.wait_until(lambda: vmtest.unit_property("cma-region.target", "ActiveState") == "active", DEADLINE, "the target is reached")
 
-    def test_2_its_heap_is_used(self):
+    def test_2_that_heap_serves_requests(self):
         self.assert_served(vmtest.allocate(heap="npu", size=PAGE), "npu")
-        self.assert_served(vmtest.allocate(role="contiguous", size=PAGE), "npu")  # the only one that needs no load
+        self.assert_served(vmtest.allocate(role="contiguous", size=PAGE), "npu")  # the only one whose module is loaded
 
-    def test_3_its_size_is_the_limit(self):
+    def test_3_the_regions_size_is_the_limit(self):
         self.assert_error(vmtest.allocate(heap="npu", size=8 * MIB + 1), INVALID_PARAMETER, parameter="size")
         with vmtest.Varlink(timeout=DEADLINE) as connection:
-            # Half of it for one client.
+            # One client may have half of the region.
             self.assert_served(connection.call("Allocate", {"heap": "npu", "size": MIB, "count": 4}), "npu", 4)
             self.assert_error(connection.call("Allocate", {"heap": "npu", "size": PAGE}), "QuotaExceeded", scope="heap",
                               resource="bytes", limit=4 * MIB, used=4 * MIB, requested=PAGE)
 
-    def test_4_a_heap_loaded_by_hand(self):
+    def test_4_a_heap_that_is_loaded_by_hand_is_found(self):
         connection = self.subscribe()
         vmtest.run("modprobe", "slow_heap")
         heap = self.wait_told(connection, "slow_test", state="ready")
         self.assertEqual(heap.get("region"), None)
         self.assert_served(vmtest.allocate(heap="slow_test", size=PAGE), "slow_test")
 
-    def test_5_the_bus_goes(self):
+    def test_5_a_region_can_go(self):
         connection = self.subscribe()
         os.unlink(f"{AREAS}/npu/total_pages")
         os.rmdir(f"{AREAS}/npu")
         vmtest.run("rmmod", "fake_regions")
         self.assertEqual(self.wait_told(connection, "npu", region=None)["state"], "ready")
-        # By its name it is still known to be the default one.
+        # Without the bus, its name tells which region is the default one.
         self.assertEqual(heaps()[CMA]["region"], "reserved")
 
 
 def send_events(n):
-    """What 'udevadm trigger' does, n times, to all heaps in turn."""
+    """Triggers n events of the heaps in turn, as 'udevadm trigger' does."""
     nodes = sorted(glob.glob("/sys/class/dma_heap/*/uevent"))
     for i in range(n):
         with open(nodes[i % len(nodes)], "w", encoding="ascii") as file:
@@ -140,7 +143,7 @@ def send_events(n):
 class Storm(RegionTest):
     N_EVENTS = 500
 
-    def test_nothing_is_lost_and_nobody_waits(self):
+    def test_no_event_is_lost_and_no_client_waits(self):
         listener = self.subscribe()
         with vmtest.Varlink(timeout=DEADLINE) as connection:
             quiet = [self.time_of_call(connection) for _ in range(20)]
@@ -170,7 +173,7 @@ class Storm(RegionTest):
 
 
 def n_dropped(pid):
-    """How many messages of netlink had no room in the receive buffers of a process's sockets."""
+    """The number of netlink messages that were dropped because a socket of that process was full."""
     links = {os.readlink(path) for path in glob.glob(f"/proc/{pid}/fd/*")}
     with open("/proc/net/netlink", encoding="ascii") as file:
         columns, *rows = (line.split() for line in file)
@@ -178,13 +181,13 @@ def n_dropped(pid):
 
 
 class Overflow(RegionTest):
-    """More events than there is room for. Without the capability to have more, that is what the administrator allows."""
+    """More events come than the socket has room for. Without CAP_NET_ADMIN, rmem_max bounds that room."""
 
     ROOM = "/proc/sys/net/core/rmem_max"
 
     @contextlib.contextmanager
     def lost_events(self):
-        """The daemon hears of nothing meanwhile, and later not of all."""
+        """The daemon is stopped within this context, and some of its events are dropped."""
         pid = daemon_pid()
         before = n_dropped(pid)
         os.kill(pid, signal.SIGSTOP)
@@ -196,7 +199,7 @@ class Overflow(RegionTest):
         finally:
             os.kill(pid, signal.SIGCONT)
 
-    def test_what_was_lost_is_looked_for(self):
+    def test_the_daemon_looks_for_what_it_was_not_told(self):
         with open(self.ROOM, encoding="ascii") as file:
             room = file.read()
         with open(self.ROOM, "w", encoding="ascii") as file:
@@ -216,16 +219,17 @@ class Overflow(RegionTest):
 
 
 class Target(RegionTest):
-    def test_rule_ignores_what_is_the_kernels_own(self):
-        """The rule for kernels without the bus, by what udev makes of the core's event."""
+    def test_the_udev_rule_ignores_the_kernels_own_regions(self):
+        """The rule for kernels without the bus acts on the event of the core's module."""
         for present, expected in (({"hugetlb0", "crashkernel"}, False), ({"hugetlb0", "npu"}, True), (set(), False)):
-            for name in os.listdir(AREAS):
-                os.rename(f"{AREAS}/{name}", f"/run/area-{name}")
-            for name in present:
-                add_area(name, MIB)
-            vmtest.run("udevadm", "trigger", "--action=add", "--settle", "/sys/module/dma_heap")
-            properties = vmtest.run("udevadm", "info", "--query=property", "/sys/module/dma_heap").splitlines()
-            self.assertEqual("SYSTEMD_WANTS=cma-region.target" in properties, expected, (present, properties))
+            with self.subTest(present=present):
+                for name in os.listdir(AREAS):
+                    os.rename(f"{AREAS}/{name}", f"/run/area-{name}")
+                for name in present:
+                    add_area(name, MIB)
+                vmtest.run("udevadm", "trigger", "--action=add", "--settle", "/sys/module/dma_heap")
+                properties = vmtest.run("udevadm", "info", "--query=property", "/sys/module/dma_heap").splitlines()
+                self.assertEqual("SYSTEMD_WANTS=cma-region.target" in properties, expected, properties)
             vmtest.run("rm", "-rf", *glob.glob(f"{AREAS}/*"), *glob.glob("/run/area-*"))
 
 

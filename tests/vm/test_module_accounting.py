@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=tristate append="cma=64M dma_heap.mem_accounting=1" timeout=900
-"""With mem_accounting, whoever allocates pays, in the control group it is in, and is refused, not killed."""
+"""With mem_accounting, buffers are charged to the control group of the allocating process, which is refused and not
+killed."""
 
 import errno
 import mmap
@@ -19,7 +20,7 @@ class Memory(heaps.HeapTest):
             self.assertEqual(file.read(), "Y\n")
         self.assertEqual(os.stat("/sys/module/dma_heap/parameters/mem_accounting").st_mode & 0o777, 0o444)
 
-    def test_buffers_are_charged_to_who_allocates_until_they_are_gone(self):
+    def test_buffers_are_charged_to_the_allocating_cgroup_until_they_are_freed(self):
         for size, count in ((PAGE, 65536), (100 * PAGE, 128), (16 * MIB, 4), (64 * MIB, 1)):
             with self.subTest(size=size), Cgroup("payer") as cgroup:
                 total = size * count
@@ -28,8 +29,8 @@ class Memory(heaps.HeapTest):
                 self.assertLessEqual(increase, total * 1.01 + STOCK)
                 self.assertLessEqual(after, STOCK)
 
-    def test_over_the_limit_is_enomem_200_times_and_nobody_is_killed(self):
-        # More than the limit, and less than it but more than there is.
+    def test_over_the_limit_is_enomem_and_no_process_is_killed(self):
+        # The first is more than the limit. The second is less, but more than is left.
         for size in (96 * MIB, 56 * MIB):
             with self.subTest(size=size), Cgroup("payer") as cgroup:
                 cgroup.write("memory.max", 64 * MIB)
@@ -38,22 +39,22 @@ class Memory(heaps.HeapTest):
                 self.assertEqual(cgroup.keyed("memory.events")["oom_kill"], 0)
                 self.assertLess(int(cgroup.read("memory.current")), 32 * MIB)
 
-    def test_more_than_the_limit_takes_nothing_first(self):
-        # Of a limit further up as well.
+    def test_a_size_over_the_limit_is_refused_before_memory_is_taken(self):
+        # This holds for the limit of a control group further up, too.
         with Cgroup("payer") as cgroup, Cgroup("payer/below") as below:
             cgroup.write("memory.max", 64 * MIB)
             self.assertEqual(in_cgroup(below, allocate_too_much, 3, 96 * MIB), {errno.ENOMEM: 3})
             self.assertEqual(cgroup.keyed("memory.events")["max"], 0)
 
-    def test_a_region_when_memory_is_at_its_limit(self):
-        # What the kernel needs for a buffer beside its pages, which are no memory of the control group's.
+    def test_a_region_serves_a_cgroup_whose_memory_is_at_its_limit(self):
+        # The pages of a region are not charged as memory, but what the kernel needs for each buffer is.
         with Cgroup("payer") as cgroup:
             cgroup.write("memory.max", 24 * MIB)
             self.assertEqual(vmtest.Child(allocate_at_the_limit, cgroup, 1000).result(), 1000)
             self.assertGreater(cgroup.keyed("memory.events")["max"], 0)
             self.assertEqual(cgroup.keyed("memory.events")["oom_kill"], 0)
 
-    def test_up_to_the_limit_and_no_further(self):
+    def test_buffers_fill_the_limit_and_the_next_one_is_enomem(self):
         with Cgroup("payer") as cgroup:
             cgroup.write("memory.max", 64 * MIB)
             n_buffers, error = in_cgroup_warm(cgroup, MIB, 64)
@@ -61,8 +62,8 @@ class Memory(heaps.HeapTest):
             self.assertEqual(error, errno.ENOMEM)
             self.assertEqual(cgroup.keyed("memory.events")["oom_kill"], 0)
 
-    def test_small_buffers_up_to_the_limit(self):
-        # What the kernel needs for a buffer beside its pages counts too, and would wake the OOM killer.
+    def test_small_buffers_fill_the_limit_and_no_process_is_killed(self):
+        # What the kernel needs for a buffer besides its pages is charged, too, and could invoke the OOM killer.
         with Cgroup("payer") as cgroup:
             cgroup.write("memory.max", 24 * MIB)
             n_buffers, error = in_cgroup_warm(cgroup, 16 * PAGE, 24 * 16)
@@ -70,14 +71,15 @@ class Memory(heaps.HeapTest):
             self.assertEqual(error, errno.ENOMEM)
             self.assertEqual(cgroup.keyed("memory.events")["oom_kill"], 0)
 
-    def test_what_can_be_reclaimed_makes_way(self):
+    def test_memory_that_can_be_reclaimed_makes_way(self):
         with Cgroup("payer") as cgroup:
             cgroup.write("memory.max", 64 * MIB)
             self.assertEqual(in_cgroup(cgroup, allocate_beside_lazily_freed), (1, 0))
 
 
 def allocate_beside_lazily_freed():
-    """One buffer, when the control group is full of pages that the kernel may take back; without swap, only such as these."""
+    """Allocates one buffer in a control group full of pages that the kernel may take back. Without swap, MADV_FREE
+    makes such."""
     size = 40 * MIB
     with mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
         memory[::PAGE] = b"x" * (size // PAGE)
@@ -86,8 +88,10 @@ def allocate_beside_lazily_freed():
 
 
 def charged(cgroup, size, count):
-    """By how much the control group's memory grows with so many buffers, and is still larger when they are gone. All that the
-    process needs for itself it has got before it enters the control group."""
+    """By how much the control group's memory grows with 'count' buffers, and by how much it is larger after they were
+    freed.
+
+    The process gets the memory that it needs for itself before it enters the control group."""
     def current():
         return int(cgroup.read("memory.current"))
     resource.setrlimit(resource.RLIMIT_NOFILE, (count + 64, count + 64))
@@ -121,7 +125,7 @@ def allocate_too_much(count, size, beside=PAGE):
 
 
 def allocate_until_refused(size, name=SYSTEM, count=1 << 20):
-    """How many buffers could be had, of 'count', and the error that ended it."""
+    """Allocates up to 'count' buffers. Returns their number, and the errno that ended it or 0."""
     fds = []
     try:
         with heaps.Heap(name) as heap:
@@ -135,8 +139,9 @@ def allocate_until_refused(size, name=SYSTEM, count=1 << 20):
 
 
 def in_cgroup_warm(cgroup, size, count):
-    """allocate_until_refused() in a process that has done the same outside the control group. Python needs memory, too,
-    and if it were the first to go over the limit it would be killed, which is no news."""
+    """allocate_until_refused() in a process that has done the same before, outside the control group.
+
+    So Python has its own memory already. If Python itself went over the limit, the kernel would kill it, rightly."""
     def child():
         allocate_until_refused(size, count=count)
         cgroup.enter()
@@ -145,10 +150,10 @@ def in_cgroup_warm(cgroup, size, count):
 
 
 def allocate_at_the_limit(cgroup, count):
-    """How many buffers of a region could be had with next to no memory left for the control group."""
+    """Allocates buffers of a region in a control group with next to no memory left. Returns their number."""
     with heaps.Heap(SYSTEM) as memory, heaps.Heap(CMA) as region:
         vmtest.close_fds([region.allocate(PAGE) for _ in range(2 * count)])
-        # A copy of each page that it still shares with its parent, and would else get when it is too late.
+        # This copies each page that the process still shares with its parent; later there would be no memory for it.
         assert heaps.libc.mlockall(1) == 0
         cgroup.enter()
         filled = []
@@ -158,7 +163,7 @@ def allocate_at_the_limit(cgroup, count):
                     filled.append(memory.allocate(size))
             except OSError as error:
                 assert error.errno == errno.ENOMEM, error
-        # Some for Python; far less than a KiB a buffer.
+        # This leaves some memory for Python, but far less than a KiB for each buffer.
         vmtest.close_fds(filled[-64:])
         del filled[-64:]
         fds = [region.allocate(PAGE) for _ in range(count)]
@@ -181,7 +186,7 @@ class Dmem(heaps.HeapTest):
                     self.assertEqual(in_cgroup(cgroup, usage_with, cgroup, size, CMA), rounded)
                     self.assertEqual(cgroup.keyed("dmem.current").get(CMA, 0), 0)
 
-    def test_the_limit_bites_whatever_the_name(self):
+    def test_the_limit_holds_for_both_names_of_the_region(self):
         for limited in (CMA, "reserved"):
             for used in (CMA, "reserved"):
                 with self.subTest(limited=limited, used=used), Cgroup("payer") as cgroup:
@@ -198,7 +203,7 @@ class Dmem(heaps.HeapTest):
             self.assertEqual(cgroup.keyed("dmem.current").get(CMA, 0), 0)
 
     def test_a_size_beyond_all_bounds_is_not_charged(self):
-        # The counter adds before it looks: of these it would think that they are negative.
+        # The kernel's counter adds before it compares, so these sizes would look negative.
         with Cgroup("payer") as cgroup:
             cgroup.write("dmem.max", f"{CMA} {8 * MIB}")
             def attempts():
@@ -218,7 +223,7 @@ class Dmem(heaps.HeapTest):
             self.assertEqual(vmtest.Child(attempts).result(), MIB)
             self.assertEqual(cgroup.keyed("dmem.current").get(CMA, 0), 0)
 
-    def test_the_charge_stays_with_who_allocated(self):
+    def test_the_charge_stays_with_the_cgroup_that_allocated(self):
         with Cgroup("payer") as cgroup:
             def allocate_and_leave():
                 cgroup.enter()

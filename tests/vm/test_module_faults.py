@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: long
 # testbed: kernel=debug append="cma=64M dma_heap.mem_accounting=1" memory=3072 timeout=3000
-"""Every allocation that the kernel makes on the way fails once, and each time there is an error and nothing is left behind.
+"""Each allocation inside the kernel fails once, and each time the caller gets an error and nothing is left behind.
 
-/proc/thread-self/fail-nth (the kernel's Documentation/fault-injection): the Nth allocation of this thread from now on fails.
-"""
+/proc/thread-self/fail-nth (the kernel's Documentation/fault-injection): the Nth allocation of this thread from now on
+fails. """
 
 import ctypes
 import errno
@@ -24,20 +24,22 @@ FINIT_MODULE = 313
 
 
 def setUpModule():
-    """By default only allocations that cannot wait, and of pages only several, are made to fail."""
+    """Makes all allocations fail. By default the kernel spares those that may wait, and those of a single page."""
     for name, value in (("ignore-gfp-wait", "N"), ("ignore-gfp-highmem", "N"), ("min-order", "0"), ("verbose", "0")):
         for path in glob.glob(f"/sys/kernel/debug/fail*/{name}"):
             with open(path, "w", encoding="ascii") as file:
                 file.write(value)
-    # The kernel's own: it warns when an exporter cannot map, whatever the reason, and bus_register() undoes more than it
-    # has done.
+    # These are the kernel's own faults: it warns whenever an exporter cannot map, and bus_register() undoes more than
+    # it has done.
     heaps.KNOWN = re.compile(heaps.KNOWN.pattern + r"|WARNING: drivers/dma-buf/dma-buf\.c:\d+ at dma_buf_vmap\+"
                              r"|WARNING: kernel/locking/lockdep\.c:\d+ at lockdep_unregister_key\+")
 
 
 class Faults:
-    """Has a function fail at its first allocation, at its second, and so on until it has no more of them; how each of these
-    ended is in 'errors', 0 where the kernel could do without."""
+    """Runs a function again and again. The first time its first allocation fails, then its second, until it has no
+    more.
+
+    'errors' has the errno of each run, 0 where the kernel could do without that allocation."""
 
     def __init__(self):
         self.fd = os.open("/proc/thread-self/fail-nth", os.O_RDWR | os.O_CLOEXEC)
@@ -50,8 +52,11 @@ class Faults:
         os.close(self.fd)
 
     def each(self, function, undo, skipped=None):
-        """The function returns a number, negative for an error in ctypes's errno; 'undo' gets any other. With 'skipped', which
-        allocations not to try, there is no undoing, and what succeeds ends it."""
+        """The function returns a negative number for an error, which is in ctypes's errno; 'undo' gets any other
+        number.
+
+        With 'skipped', the numbers of allocations that must not fail, the first success cannot be undone and ends
+        it."""
         for n in range(1, 5000):
             if n in (skipped or ()):
                 self.errors.append(0)
@@ -70,14 +75,14 @@ class Faults:
                 undo(result)
                 if skipped is not None:
                     return
-        raise AssertionError("there is no end to it")
+        raise AssertionError("it never runs out of allocations")
 
     def names(self):
         return {errno.errorcode.get(number, "0") for number in self.errors}
 
 
 class Modules(unittest.TestCase):
-    """Before there are any heaps."""
+    """This class is the first, when there are no heaps yet."""
 
     harmless = set()
 
@@ -92,12 +97,12 @@ class Modules(unittest.TestCase):
               "".join("." if error == errno.ENOMEM else "o" if error == 0 else "x" for error in faults.errors))
         self.assertLessEqual(faults.names(), {"0", "ENOMEM"})
         log = heaps.kernel_log_since(f"test: {name} begins")
-        # The loader tells, with a trace, when it has got no memory for a module.
+        # The loader prints a trace when it has no memory for a module.
         found = [line for line in heaps.complaints(log) if "Call Trace" not in line]
         self.assertEqual(found, [], "\n".join(log))
         return faults.errors
 
-    def test_1_regions(self):
+    def test_1_cma_region_loads_or_leaves_nothing(self):
         def undo(_):
             self.assertEqual(os.listdir("/sys/bus/cma_region/devices"), ["reserved"])
             vmtest.run("rmmod", "cma_region")
@@ -109,8 +114,9 @@ class Modules(unittest.TestCase):
         self.assertGreater(errors.count(errno.ENOMEM), 20)
         self.assertEqual(heaps.leaks(), "")
 
-    def test_2_heaps(self):
-        """Which cannot be unloaded: what the loader can do without ends it, but for what it could do without before."""
+    def test_2_the_heaps_load_or_leave_nothing(self):
+        """Heaps cannot be unloaded, so the first success ends it. Allocations that the loader could do without are
+        skipped."""
         heaps.kmemleak("clear")
         for name in ("dma_heap", "heap_buffer", "system_heap", "cma_heap"):
             with self.subTest(module=name):
@@ -137,7 +143,7 @@ class Requests(heaps.HeapTest):
         self.assertEqual(vmtest.live_buffers(), buffers)
         vmtest.wait_until(lambda: heaps.cma_pages() == pages, what="pages are missing")
 
-    def test_allocating(self):
+    def test_an_allocation_succeeds_or_leaves_nothing(self):
         for name, size in ((SYSTEM, PAGE), (SYSTEM, 300 * PAGE), (CMA, PAGE), (CMA, 4 * MIB)):
             with self.subTest(heap=name, size=size), heaps.Heap(name) as heap:
                 data = ctypes.create_string_buffer(24)
@@ -153,11 +159,11 @@ class Requests(heaps.HeapTest):
                     os.close(fd)
                 self.fail_each(request, undo, 4, ("ENOMEM", "ENFILE"))
 
-    def test_an_importer(self):
+    def test_an_import_succeeds_or_leaves_nothing(self):
         for name in (SYSTEM, CMA):
-            # Its pages scattered, that of memory: neighbours would have no table to speak of.
+            # 200 pages of the system heap are in several pieces, so that mapping them needs a table of some size.
             fds = [self.allocate(name, 200 * PAGE) for _ in range(2)]
-            for request in (1, 3):  # to map it into the kernel, and for a device
+            for request in (1, 3):  # maps into the kernel, and maps for a device
                 with self.subTest(heap=name, request=request):
                     probe_fd = os.open("/dev/dmabuf_probe", os.O_RDWR | os.O_CLOEXEC)
                     self.addCleanup(os.close, probe_fd)
@@ -167,7 +173,7 @@ class Requests(heaps.HeapTest):
                                    0 if request == 1 and name == CMA else 2)
             vmtest.close_fds(fds)
 
-    def test_mapping(self):
+    def test_a_mapping_succeeds_or_leaves_nothing(self):
         for name in (SYSTEM, CMA):
             with self.subTest(heap=name):
                 size = 4 * MIB
@@ -185,7 +191,7 @@ class Requests(heaps.HeapTest):
 
 
 class Adding(heaps.HeapTest):
-    """Last: heaps stay."""
+    """This class is the last, because heaps cannot be removed."""
 
     @classmethod
     def setUpClass(cls):
@@ -200,7 +206,7 @@ class Adding(heaps.HeapTest):
     def names(self):
         return sorted(os.listdir("/sys/class/dma_heap"))
 
-    def test_1_with_faults(self):
+    def test_1_a_heap_is_added_or_leaves_nothing(self):
         before = self.names()
         with Faults() as faults:
             faults.each(self.add, lambda _: None)
@@ -209,12 +215,12 @@ class Adding(heaps.HeapTest):
         self.assertGreater(faults.errors.count(errno.ENOMEM), 5)
         self.assertEqual(len(self.names()), len(before) + faults.errors.count(0) + 1)
 
-    def test_2_more_than_the_core_takes(self):
+    def test_2_the_core_takes_128_heaps(self):
         while self.add() > 0:
             pass
         self.assertEqual(errno.errorcode[ctypes.get_errno()], "ENOSPC")
         self.assertEqual(len(self.names()), 128)
-        # A node may be missing: its memory could not be had, which the kernel does not count as an error.
+        # A node may be missing, because the kernel does not treat a lack of memory for it as an error.
         nodes = os.listdir("/dev/dma_heap")
         self.assertGreater(len(nodes), 120)
         self.assertLessEqual(set(nodes), set(self.names()))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=tristate append="cma=64M" timeout=900
-"""What a heap gives: buffers of every size, zeroed, mapped right, with the right error otherwise."""
+"""Heaps give zeroed buffers of every size, map them right, and return the right error otherwise."""
 
 import ctypes
 import errno
@@ -30,7 +30,7 @@ class Sizes(heaps.HeapTest):
                     self.assertEqual(vmtest.fdinfo(fd)["exp_name"], name)
                     os.close(fd)
 
-    def test_pages_that_were_dirtied_come_back_zeroed(self):
+    def test_reused_pages_are_zeroed(self):
         for name in NAMES:
             for size in SIZES:
                 with self.subTest(heap=name, size=size):
@@ -40,14 +40,14 @@ class Sizes(heaps.HeapTest):
                         heaps.fill(fd, 0xa5)
                         os.close(fd)
 
-    def test_the_largest(self):
+    def test_nearly_all_memory_and_all_of_a_region_can_be_had(self):
         largest = heaps.cma_pages() * PAGE
         fd = self.allocate(CMA, largest)
         self.assertTrue(heaps.is_filled(fd, 0))
         self.assert_errno(errno.ENOMEM, heaps.allocate, CMA, 1)
         os.close(fd)
 
-        # Everybody else needs some, too, and would have it from whom the OOM killer finds.
+        # Other processes need some memory, too: an eighth is left, so that the OOM killer need not run.
         before = oom_kills()
         size = (heaps.available_memory() - vmtest.meminfo("CmaFree")) // 8 * 7
         fd = self.allocate(SYSTEM, size)
@@ -55,20 +55,20 @@ class Sizes(heaps.HeapTest):
         os.close(fd)
         self.assertEqual(oom_kills(), before)
 
-    def test_more_than_there_is(self):
+    def test_more_than_there_is_is_enomem(self):
         total = os.sysconf("SC_PHYS_PAGES") * PAGE
         for name, size in ((CMA, heaps.cma_pages("total") * PAGE + 1), (CMA, 1 << 40), (CMA, 1 << 62),
                            (SYSTEM, 2 * total), (SYSTEM, 1 << 62)):
             with self.subTest(heap=name, size=size):
                 self.assert_errno(errno.ENOMEM, self.allocate, name, size)
 
-    def test_sizes_that_are_none(self):
+    def test_impossible_sizes_are_einval(self):
         for name in NAMES:
             for size in (0, (1 << 64) - 1, (1 << 64) - PAGE + 1):
                 with self.subTest(heap=name, size=size):
                     self.assert_errno(errno.EINVAL, heaps.allocate, name, size)
 
-    def test_more_than_can_be_had_wakes_no_oom_killer(self):
+    def test_more_than_is_free_is_enomem_without_the_oom_killer(self):
         before = oom_kills()
         self.assert_errno(errno.ENOMEM, heaps.allocate, SYSTEM, os.sysconf("SC_PHYS_PAGES") * PAGE - 32 * MIB)
         self.assertEqual(oom_kills(), before)
@@ -79,42 +79,42 @@ def oom_kills():
 
 
 class Orders(heaps.HeapTest):
-    """Large runs of pages where there are any, and nobody's memory moved for them where there are not."""
+    """The system heap uses large runs of pages where there are any, and has no memory moved to make some."""
 
-    def test_large_ones_come_first(self):
+    def test_large_runs_are_used_where_there_are_any(self):
         vmtest.run("sysctl", "--quiet", "vm.compact_memory=1")
         size = 32 * MIB
         n_runs = heaps.probe("map", self.allocate(SYSTEM, size))[1]
         self.assertLessEqual(n_runs, 2 * size // (2 * MIB))
 
-    def test_none_is_made_where_there_are_none(self):
-        # Memory taken a page at a time, every other page of it given back: much is free and nearly nothing of it in one piece,
-        # as long as the kernel does not tidy up of its own accord.
+    def test_no_memory_is_compacted_for_large_runs(self):
+        # This takes memory page by page and gives back every other page, so that much is free, but nearly nothing in
+        # one piece. The kernel must not compact it of its own accord.
         vmtest.run("sysctl", "--quiet", "vm.compaction_proactiveness=0")
         self.addCleanup(vmtest.run, "sysctl", "--quiet", "vm.compaction_proactiveness=20")
         available = heaps.available_memory()
         size = available // 10 * 7 // (2 * MIB) * (2 * MIB)
-        wanted = available // 100 * 45  # more than what was left in one piece
+        wanted = available // 100 * 45  # more than is left in one piece
         efforts = []
         with mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
             memory.madvise(mmap.MADV_NOHUGEPAGE)
             memory[::PAGE] = b"x" * (size // PAGE)
             for offset in range(0, size, 2 * PAGE):
                 memory.madvise(mmap.MADV_DONTNEED, offset, PAGE)
-            # Somebody else may have made an effort meanwhile, once.
+            # Another task may have compacted memory meanwhile, so this is tried up to three times.
             while not efforts or (efforts[-1] and len(efforts) < 3):
                 before = effort()
                 fd = self.allocate(SYSTEM, wanted)
                 efforts.append({name: value - before[name] for name, value in effort().items() if value != before[name]})
                 n_pages, n_runs = heaps.buffer_size(fd) // PAGE, heaps.probe("map", fd)[1]
                 os.close(fd)
-                # Else memory was not as it should be, and the rest proves nothing.
+                # If this fails, memory was not fragmented, and the test would prove nothing.
                 self.assertGreater(n_runs, n_pages // 32)
         self.assertEqual(efforts[-1], {}, efforts)
 
 
 def effort():
-    """What the kernel has done, on behalf of those who allocate, to get large runs of pages or any at all."""
+    """Counters of what the kernel did during allocations to get large runs of pages, or any pages."""
     counters = vmtest.keyed("/proc/vmstat")
     names = [name for name in counters if name.startswith("allocstall_")] + ["compact_stall", "pgsteal_direct", "oom_kill"]
     return {name: counters[name] for name in names}
@@ -140,9 +140,9 @@ class Mappings(heaps.HeapTest):
                         struct.pack_into("I", whole.map, page * PAGE, page)
                 for first, count in ((0, 1), (1, 1), (0, 511), (511, 2), (512, 1), (513, 187), (3, 690),
                                      (self.N_PAGES - 1, 1), (0, self.N_PAGES)):
-                    with heaps.Mapped(fd, count * PAGE, first * PAGE) as part:
+                    with self.subTest(first=first, count=count), heaps.Mapped(fd, count * PAGE, first * PAGE) as part:
                         found = [struct.unpack_from("I", part.map, page * PAGE)[0] for page in range(count)]
-                    self.assertEqual(found, list(range(first, first + count)))
+                        self.assertEqual(found, list(range(first, first + count)))
                 os.close(fd)
 
     def test_past_the_end_is_refused(self):
@@ -150,7 +150,8 @@ class Mappings(heaps.HeapTest):
             with self.subTest(heap=name):
                 fd = self.allocate(name, 4 * PAGE)
                 for size, offset in ((5 * PAGE, 0), (4 * PAGE, PAGE), (PAGE, 4 * PAGE), (PAGE, 1 << 40)):
-                    self.assert_errno(errno.EINVAL, self.map, fd, size, offset)
+                    with self.subTest(size=size, offset=offset):
+                        self.assert_errno(errno.EINVAL, self.map, fd, size, offset)
 
     def test_a_mapping_does_not_grow(self):
         for name in NAMES:
@@ -165,7 +166,7 @@ class Mappings(heaps.HeapTest):
         for name in NAMES:
             with self.subTest(heap=name):
                 fd = self.allocate(name, 4 * PAGE)
-                # Room for one page more, so that what lies behind the buffer is known.
+                # This reserves one page more, so that no other mapping lies behind the buffer.
                 room = self.map(-1, 5 * PAGE, prot=0, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
                 fixed = heaps.libc.mmap(room, 4 * PAGE, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED | 0x10, fd, 0)
                 self.assertEqual(fixed, room)
@@ -173,7 +174,7 @@ class Mappings(heaps.HeapTest):
                 self.assertEqual(touch(room + 4 * PAGE), 11)
 
     def test_a_hole_is_not_filled(self):
-        # Pages once unmapped do not come back as others: the neighbour keeps its contents.
+        # A page that was unmapped stays unmapped when its neighbour is touched.
         for name in NAMES:
             with self.subTest(heap=name):
                 fd = self.allocate(name, 3 * PAGE)
@@ -188,7 +189,7 @@ class Mappings(heaps.HeapTest):
                 fd = self.allocate(name, PAGE)
                 self.assert_errno(errno.EINVAL, self.map, fd, PAGE, flags=mmap.MAP_PRIVATE)
 
-    def test_read_only(self):
+    def test_a_read_only_buffer_cannot_be_mapped_writable(self):
         for name in NAMES:
             with self.subTest(heap=name):
                 fd = self.allocate(name, 2 * PAGE, fd_flags=os.O_RDONLY | os.O_CLOEXEC)
@@ -237,7 +238,7 @@ class Mappings(heaps.HeapTest):
 
 
 def touch(address):
-    """The signal that reading there ends in; 0 if in none."""
+    """The signal that ends a process that reads there; 0 if it ends without one."""
     pid = os.fork()
     if pid == 0:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -254,7 +255,7 @@ def exchange(fd):
 
 class Ioctl(heaps.HeapTest):
     def command(self, heap, command, data):
-        """The ioctl as given; the struct afterwards."""
+        """Calls the ioctl with this command and struct; the struct afterwards."""
         buffer = ctypes.create_string_buffer(bytes(data), len(data))
         with heaps.Heap(heap) as opened:
             if heaps.libc.ioctl(opened.fd, command, ctypes.addressof(buffer)) != 0:
@@ -262,7 +263,7 @@ class Ioctl(heaps.HeapTest):
                 raise OSError(error, os.strerror(error))
         return buffer.raw
 
-    def test_an_older_struct(self):
+    def test_an_older_and_shorter_struct_works(self):
         for name in NAMES:
             with self.subTest(heap=name):
                 data = self.command(name, heaps.alloc_command(16), struct.pack("QII", PAGE, 0, os.O_RDWR) + b"x" * 8)
@@ -271,7 +272,7 @@ class Ioctl(heaps.HeapTest):
                 self.assertEqual(heaps.buffer_size(fd), PAGE)
                 os.close(fd)
 
-    def test_a_newer_struct(self):
+    def test_a_newer_and_longer_struct_works(self):
         for name in NAMES:
             with self.subTest(heap=name):
                 extra = b"from the future "
@@ -281,37 +282,43 @@ class Ioctl(heaps.HeapTest):
                 self.assertEqual(heaps.buffer_size(fd), PAGE)
                 os.close(fd)
 
-    def test_a_struct_with_no_room_for_the_fd(self):
+    def test_a_struct_without_room_for_the_fd_is_einval(self):
         if heaps.core_is_ours():
             for size in (0, 8):
-                self.assert_errno(errno.EINVAL, self.command, SYSTEM, heaps.alloc_command(size), struct.pack("Q", PAGE))
+                with self.subTest(size=size):
+                    self.assert_errno(errno.EINVAL, self.command, SYSTEM, heaps.alloc_command(size), struct.pack("Q", PAGE))
 
-    def test_unknown_commands(self):
-        # As of the kernel's own core, to which the number alone tells what is asked.
+    def test_unknown_commands_are_einval(self):
+        # As in the kernel's own core, only the number of a command counts, and not its type.
         request = struct.pack("QIIQ", PAGE, 0, os.O_RDWR, 0)
         for command in (heaps.iowr("H", 1, 24), heaps.iowr("H", 255, 24), 0x5401):
-            self.assert_errno(errno.EINVAL, self.command, SYSTEM, command, request)
+            with self.subTest(command=hex(command)):
+                self.assert_errno(errno.EINVAL, self.command, SYSTEM, command, request)
         os.close(struct.unpack_from("QI", self.command(SYSTEM, heaps.iowr("G", 0, 24), request))[1])
 
-    def test_a_command_that_passes_nothing_in(self):
+    def test_a_command_that_passes_nothing_in_is_einval(self):
         only_out = heaps.alloc_command() & ~(1 << 30)
         self.assert_errno(errno.EINVAL, self.command, SYSTEM, only_out, struct.pack("QIIQ", PAGE, 0, os.O_RDWR, 0))
 
-    def test_unknown_flags(self):
+    def test_unknown_flags_are_einval(self):
         for name in NAMES:
             with self.subTest(heap=name):
                 for flags in (os.O_NONBLOCK, 1 << 31, os.O_APPEND):
-                    self.assert_errno(errno.EINVAL, heaps.allocate, name, PAGE, fd_flags=os.O_RDWR | flags)
+                    with self.subTest(fd_flags=flags):
+                        self.assert_errno(errno.EINVAL, heaps.allocate, name, PAGE, fd_flags=os.O_RDWR | flags)
                 for flags in (1, 1 << 63):
-                    self.assert_errno(errno.EINVAL, heaps.allocate, name, PAGE, heap_flags=flags)
+                    with self.subTest(heap_flags=flags):
+                        self.assert_errno(errno.EINVAL, heaps.allocate, name, PAGE, heap_flags=flags)
                 self.assert_errno(errno.EINVAL, heaps.allocate, name, PAGE, fd=1)
 
-    def test_the_flags_there_are(self):
+    def test_the_flags_are_those_of_the_fd(self):
         for name in NAMES:
             for access in (os.O_RDONLY, os.O_WRONLY, os.O_RDWR):
                 for cloexec in (0, os.O_CLOEXEC):
-                    fd = self.allocate(name, PAGE, fd_flags=access | cloexec)
-                    self.assertEqual(int(vmtest.fdinfo(fd)["flags"], 8) & (os.O_ACCMODE | os.O_CLOEXEC), access | cloexec)
+                    with self.subTest(heap=name, access=access, cloexec=cloexec):
+                        fd = self.allocate(name, PAGE, fd_flags=access | cloexec)
+                        flags = int(vmtest.fdinfo(fd)["flags"], 8) & (os.O_ACCMODE | os.O_CLOEXEC)
+                        self.assertEqual(flags, access | cloexec)
 
     def test_an_unwritable_argument_leaks_nothing(self):
         address = heaps.libc.mmap(None, PAGE, 3, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
@@ -335,7 +342,7 @@ class Ioctl(heaps.HeapTest):
                 self.assertEqual(vmtest.Child(allocate_without_room, name).result(), errno.EMFILE)
                 self.assertEqual(vmtest.live_buffers(), buffers)
 
-    def test_a_name(self):
+    def test_a_buffer_can_have_a_name(self):
         for name in NAMES:
             with self.subTest(heap=name):
                 fd = self.allocate(name, PAGE)

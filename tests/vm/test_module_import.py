@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=tristate append="cma=64M" timeout=900
-"""Buffers in the hands of other drivers: vgem's, which imports them, and vivid's, which fills them with frames."""
+"""Other drivers use our buffers: vgem imports them, and vivid fills them with frames."""
 
 import ctypes
 import errno
@@ -16,7 +16,7 @@ from heaps import CMA, PAGE, SYSTEM
 
 
 class Vgem(heaps.HeapTest):
-    """DRM's PRIME import, by a driver without hardware."""
+    """DRM's PRIME import, done by a driver without hardware."""
 
     PRIME_FD_TO_HANDLE = heaps.iowr("d", 0x2e, 12)
     PRIME_HANDLE_TO_FD = heaps.iowr("d", 0x2d, 12)
@@ -38,7 +38,7 @@ class Vgem(heaps.HeapTest):
         self.addCleanup(fcntl.ioctl, self.card, self.GEM_CLOSE, struct.pack("II", handle, 0))
         return handle
 
-    def test_what_it_exports_is_the_buffer(self):
+    def test_vgem_exports_the_buffer_that_it_imported(self):
         for name in (SYSTEM, CMA):
             for size in (PAGE, 700 * PAGE):
                 with self.subTest(heap=name, size=size):
@@ -51,7 +51,7 @@ class Vgem(heaps.HeapTest):
                     heaps.fill(fd, 1)
                     self.assertTrue(heaps.is_filled(exported, 1))
 
-    def test_an_import_keeps_the_buffer(self):
+    def test_an_import_keeps_the_buffer_alive(self):
         for name in (SYSTEM, CMA):
             with self.subTest(heap=name):
                 before = vmtest.live_buffers()
@@ -104,7 +104,7 @@ class Camera:
         os.close(self.fd)
 
     def capture(self, fd):
-        """Has one frame written into the buffer."""
+        """Makes vivid write one frame into the buffer."""
         fcntl.ioctl(self.fd, self.REQBUFS, bytearray(struct.pack("IIIII", 2, self.CAPTURE, self.DMABUF, 0, 0)))
         second = heaps.allocate(CMA, self.size)
         try:
@@ -120,7 +120,7 @@ class Camera:
 
 
 class Vivid(heaps.HeapTest):
-    """V4L2, with both kinds of memory that vivid's buffers may be required to be."""
+    """V4L2, with buffers that vivid maps into the kernel and, in VividContiguous, with such as it wants contiguous."""
 
     ALLOCATORS = 0  # vmalloc: anything the kernel can map
 
@@ -140,20 +140,20 @@ class Vivid(heaps.HeapTest):
             n_values = len(set(mapped.map[:64 * heaps.KIB]))
         self.assertGreater(n_values, 4, "this is not a test pattern")
 
-    def test_a_contiguous_buffer(self):
+    def test_a_frame_fits_into_a_contiguous_buffer(self):
         with Camera() as camera:
             fd = self.allocate(CMA, camera.size)
             camera.capture(fd)
             self.check_frame(fd)
 
-    def test_a_buffer_of_scattered_pages(self):
+    def test_a_frame_in_scattered_pages(self):
         with Camera() as camera:
             fd = self.allocate_scattered(camera.size)
             camera.capture(fd)
             self.check_frame(fd)
 
     def allocate_scattered(self, size):
-        """Of the system heap, and really in pieces: dmabuf_probe counts those that are left when neighbours are one."""
+        """A buffer of the system heap in at least two pieces, as dmabuf_probe counts them."""
         for _ in range(64):
             fd = self.allocate(SYSTEM, size)
             if not is_contiguous(fd):
@@ -164,7 +164,7 @@ class Vivid(heaps.HeapTest):
 class VividContiguous(Vivid):
     ALLOCATORS = 1  # dma-contig
 
-    def test_a_buffer_of_scattered_pages(self):
+    def test_a_frame_in_scattered_pages(self):
         with Camera() as camera:
             self.assert_errno(errno.EFAULT, camera.capture, self.allocate_scattered(camera.size))
 

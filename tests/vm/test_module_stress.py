@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=tristate append="cma=256M dma_heap.mem_accounting=1" memory=3072 timeout=1200
-"""Heaps to the last page and back, many at once, and killed in the middle."""
+"""Heaps are used to the last page, by many processes at once, and by processes that are killed in an allocation."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ N_PROCESSES = 8
 
 
 class Exhaustion(heaps.HeapTest):
-    def test_a_region_to_the_last_page_twice(self):
+    def test_a_region_can_be_filled_to_the_last_page_twice(self):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
@@ -34,20 +34,20 @@ class Exhaustion(heaps.HeapTest):
         self.assertEqual(len(fds), 1)
         vmtest.close_fds(fds)
 
-    def test_single_pages(self):
+    def test_single_pages_fill_a_region_and_come_back(self):
         available = heaps.cma_pages()
         os.close(self.allocate(CMA, PAGE))
         fds = fill(CMA, (16 * MIB, MIB))
         more = fill(CMA, (PAGE,))
         self.assertEqual(heaps.cma_pages(), 0)
-        # Every other one, so that nothing larger fits in between.
+        # Every other page is freed first, so that nothing larger fits in between.
         vmtest.close_fds(more[::2])
         vmtest.close_fds(fds + more[1::2])
         vmtest.wait_until(lambda: heaps.cma_pages() == available, what="pages are missing")
 
 
 def fill(name, sizes):
-    """Allocates of each size in turn until there is no more."""
+    """Allocates buffers of each size in turn until there is no room for another."""
     fds = []
     with heaps.Heap(name) as heap:
         for size in sizes:
@@ -60,7 +60,7 @@ def fill(name, sizes):
 
 
 class ManyAtOnce(heaps.HeapTest):
-    def test_random_sizes_by_eight_processes(self):
+    def test_eight_processes_allocate_random_sizes(self):
         available = heaps.cma_pages()
         for name in (SYSTEM, CMA):
             with self.subTest(heap=name), heaps.Cgroup("payer") as cgroup:
@@ -73,7 +73,8 @@ class ManyAtOnce(heaps.HeapTest):
 
 
 def churn(name, seed, count, cgroup):
-    """Allocates and frees, with a dozen buffers alive; each is written to at its ends, and was zero there before."""
+    """Allocates and frees, and keeps a dozen buffers. Some are checked to be zero at both ends, and written to
+    there."""
     cgroup.enter()
     choice = random.Random(seed)
     fds = []
@@ -102,17 +103,18 @@ def churn(name, seed, count, cgroup):
 
 
 def drained_memory():
-    """What is available, with what each CPU has in stock: that does not count as free, and is given back by compaction."""
+    """The available memory. Compaction makes each CPU give back its stock of pages, which does not count as free."""
     with open("/proc/sys/vm/compact_memory", "w", encoding="ascii") as file:
         file.write("1")
     return heaps.available_memory()
 
 
 class Killed(heaps.HeapTest):
-    """In the middle of an allocation: it ends where it is, and not when all would have been there, and nothing of it stays."""
+    """A process is killed in the middle of an allocation, which ends at once and leaves nothing."""
 
     def kill_at(self, name, size, seconds):
-        """Kills a process so long after it has begun; the seconds until it was gone, or None if it was done before."""
+        """Kills a process 'seconds' after it began to allocate. Returns the seconds until it was gone, None if it was
+        done by then."""
         with heaps.Cgroup("killed") as cgroup:
             read_fd, write_fd = os.pipe()
             pid = os.fork()
@@ -125,7 +127,7 @@ class Killed(heaps.HeapTest):
                     time.sleep(60)
             os.close(write_fd)
             os.read(read_fd, 5)
-            time.sleep(seconds)  # not to wait for something, but to be in the middle of it
+            time.sleep(seconds)  # this waits for nothing, but is to be in the middle of the allocation
             os.kill(pid, 9)
             killed = time.monotonic()
             os.waitpid(pid, 0)
@@ -142,29 +144,31 @@ class Killed(heaps.HeapTest):
             return time.monotonic() - begun
         return min(once() for _ in range(3))
 
-    def test_of_memory(self):
+    def test_a_kill_interrupts_an_allocation_of_memory(self):
         size = 512 * MIB
         whole = self.seconds_for(SYSTEM, size)
         before = drained_memory()
         shares = []
         for part in (0.05, 0.1, 0.2, 0.3, 0.4):
-            begun = time.monotonic()
-            gone = self.kill_at(SYSTEM, size, whole * part)
-            if gone is not None:
-                shares.append(part + gone / whole)
-            vmtest.wait_until(lambda: drained_memory() > before - 32 * MIB, what="memory is missing")
-            self.assertLess(time.monotonic() - begun, whole * part + 10)
+            with self.subTest(part=part):
+                begun = time.monotonic()
+                gone = self.kill_at(SYSTEM, size, whole * part)
+                if gone is not None:
+                    shares.append(part + gone / whole)
+                vmtest.wait_until(lambda: drained_memory() > before - 32 * MIB, what="memory is missing")
+                self.assertLess(time.monotonic() - begun, whole * part + 10)
         self.assertGreaterEqual(len(shares), 3, "the allocations were over too soon to be interrupted")
         self.assertLess(min(shares), 0.7, f"of an allocation's time: {shares}")
 
-    def test_of_a_region(self):
+    def test_a_kill_interrupts_an_allocation_of_a_region(self):
         available = heaps.cma_pages()
         size = available * PAGE
         whole = self.seconds_for(CMA, size)
         n_killed = 0
         for part in (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6):
-            n_killed += self.kill_at(CMA, size, whole * part) is not None
-            vmtest.wait_until(lambda: heaps.cma_pages() == available, what="pages are missing")
+            with self.subTest(part=part):
+                n_killed += self.kill_at(CMA, size, whole * part) is not None
+                vmtest.wait_until(lambda: heaps.cma_pages() == available, what="pages are missing")
         self.assertGreaterEqual(n_killed, 3, "the allocations were over too soon to be interrupted")
         os.close(heaps.allocate(CMA, size))
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=tristate,stock append="cma=64M"
-"""A region of which somebody has a heap already: ours is not loaded beside it, under the region's other name neither."""
+"""Our CMA heap is not loaded when another module has a heap of the region already, under any of the region's names."""
 
 import os
 import unittest
@@ -11,7 +11,7 @@ import vmtest
 
 
 class Taken(unittest.TestCase):
-    def test_under_one_of_its_names(self):
+    def test_our_heap_is_refused_under_both_names(self):
         heaps.modprobe("heap_buffer")
         heaps.load_test_module("test_heap")
         heaps.load_test_module("protected_heap", "name=reserved")

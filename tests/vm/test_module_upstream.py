@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=upstream append="cma=64M dma_heap.mem_accounting=1"
-"""The kernel's own heap modules: our cma_region beside them, and what they do over memory.max, where ours returns ENOMEM."""
+"""The kernel's own heap modules work beside our cma_region. Over memory.max they kill, where ours return ENOMEM."""
 
 import errno
 import os
@@ -16,12 +16,14 @@ from test_module_load import Region
 class Upstream(heaps.HeapTest):
     def test_the_heaps_are_the_kernels_own(self):
         for name in ("system_heap", "cma_heap"):
-            self.assertIn("/kernel/drivers/dma-buf/heaps/", vmtest.run("modinfo", "-n", name))
+            with self.subTest(name=name):
+                self.assertIn("/kernel/drivers/dma-buf/heaps/", vmtest.run("modinfo", "-n", name))
         self.assertFalse(vmtest.module_loaded("heap_buffer"))
 
-    def test_an_alias_finds_them_by_our_modprobe_d(self):
+    def test_our_modprobe_d_gives_them_aliases(self):
         for name, module in ((SYSTEM, "system_heap"), (heaps.CMA, "cma_heap")):
-            self.assertEqual(vmtest.run("modprobe", "--resolve-alias", "dma-heap:" + name).strip(), module)
+            with self.subTest(name=name):
+                self.assertEqual(vmtest.run("modprobe", "--resolve-alias", "dma-heap:" + name).strip(), module)
 
 
 class OverTheLimit(unittest.TestCase):
@@ -29,9 +31,11 @@ class OverTheLimit(unittest.TestCase):
     def setUpClass(cls):
         heaps.load_heaps()
 
-    def test_somebody_is_killed(self):
-        """Not ours to mend, but why the daemon refuses first, why workers are the first to be killed, and what our module
-        is for. Should the kernel's return ENOMEM one day, this fails, and all of that can be told differently."""
+    def test_the_kernels_heap_over_the_limit_kills_a_process(self):
+        """This is why the daemon refuses requests first, why workers are the first to be killed, and why we have a
+        module.
+
+        If the kernel's heap returns ENOMEM one day, this test fails, and those texts need a change."""
         with heaps.Cgroup("payer") as cgroup:
             cgroup.write("memory.max", 16 * MIB)
             outcomes = [outcome_of_too_much(cgroup) for _ in range(200)]
@@ -43,7 +47,7 @@ class OverTheLimit(unittest.TestCase):
 
 
 def outcome_of_too_much(cgroup):
-    """Of a process that allocates more than its control group may have: 'killed', or the errno."""
+    """Allocates, in a new process, more than its control group may have. Returns 'killed' or the errno."""
     pid = os.fork()
     if pid == 0:
         cgroup.enter()

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: long
 # testbed: kernel=stock append="cma=64M" timeout=7200
-"""The long form of accounting-crash: 300 daemons after each of which is counted, and 100 more; 50 of everything else;
-and as many buffers as a ledger holds."""
+"""The long form of accounting-crash, and a ledger that is filled to the end.
+
+400 daemons are killed, and the buffers counted after 300 of them; everything else happens 50 times."""
 
 import resource
 
@@ -19,9 +20,11 @@ class Soak(Crash):
 
 
 class Capacity(Room):
-    test_of_the_file_system = test_of_an_answer = None  # are in accounting-ledger
+    # These run in accounting-ledger.
+    test_a_full_file_system_refuses_buffers_until_some_are_freed = None
+    test_a_list_longer_than_a_message_is_an_error_and_the_connection_stays = None
 
-    def test_of_the_ledger(self):
+    def test_a_ledger_holds_65536_buffers_and_refuses_more(self):
         resource.setrlimit(resource.RLIMIT_NOFILE, (70000, 70000))
         self.assert_full(*self.fill(65536, 253))
 

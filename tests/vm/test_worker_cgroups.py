@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock append="cma=64M dma_heap.mem_accounting=1" timeout=900
-"""Clients in control groups of every kind: each gets its buffer or the documented error, and holds up nobody."""
+"""Clients in control groups of every kind get their buffer or the documented error, and delay no other client."""
 
 import contextlib
 import os
@@ -26,33 +26,37 @@ def enable(cgroup, *controllers):
 
 
 class Places(WorkerTest):
+    """Each test is about one kind of control group that a client may be in."""
+
     def assert_served_in(self, connection, cgroup):
         self.assertEqual(self.look_at_worker(connection, cgroup_of), cgroup)
 
-    def test_delegated_to_the_client(self):
+    def test_a_delegated_control_group(self):
         cgroup = self.unit(UNIT, Delegate="yes", User="user1")
         self.assertEqual(os.stat(CGROUPS + cgroup).st_uid, 1000)
         self.assert_served_in(self.client(cgroup), cgroup)
 
-    def test_made_by_the_client(self):
+    def test_a_control_group_made_by_the_client(self):
         cgroup = self.unit(UNIT, Delegate="yes", User="user1")
         nested = cgroup + "/mine"
         vmtest.as_user("user1", os.mkdir, CGROUPS + nested)
         connection = self.client(nested)
         self.assert_served_in(connection, nested)
-        # It is the unit all the same.
+        # It belongs to the unit all the same.
         (fd,) = self.allocate(connection, 4096)
         self.assertIn(os.fstat(fd).st_ino, daemon_buffers(unit=UNIT))
 
-    def test_deep(self):
+    def test_a_control_group_40_levels_deep(self):
         cgroup = SCOPE
         self.cgroup(cgroup)
         for _ in range(40):
             cgroup = self.cgroup(cgroup + "/deeper")
         self.assert_served_in(self.client(cgroup), cgroup)
 
-    def test_controllers_for_children(self):
-        """Such a one holds no process. Its client was in it when it connected, and its connection cannot follow it."""
+    def test_a_control_group_that_may_hold_no_process(self):
+        """A control group with controllers for its children holds no process, so no worker either.
+
+        Its client was in it when it connected, and has moved; the connection stays with the first control group."""
         outer, inner = self.cgroup(SCOPE), self.cgroup(SCOPE + "/inner")
         peer, connection = self.connected_peer(cgroup=outer, then=["/usr/bin/sleep", "infinity"])
         self.assert_served_in(connection, outer)
@@ -66,7 +70,7 @@ class Places(WorkerTest):
         write(outer, "cgroup.subtree_control", "-memory")
         self.assert_served_in(connection, outer)
 
-    def test_at_its_limit_of_processes(self):
+    def test_a_control_group_at_its_limit_of_processes(self):
         cgroup = self.unit(UNIT, TasksMax=2)
         connection = self.client(cgroup)
         self.assertEqual(len(processes(cgroup)), 2)
@@ -76,8 +80,8 @@ class Places(WorkerTest):
         write(cgroup, "pids.max", 3)
         self.assert_served_in(connection, cgroup)
 
-    def test_throttled(self):
-        """It takes its time, which is its own."""
+    def test_a_throttled_control_group(self):
+        """The request is slow, but other clients do not wait."""
         enable("", "cpu")
         cgroup = self.cgroup(SCOPE)
         connection = self.client(cgroup)
@@ -92,19 +96,19 @@ class Places(WorkerTest):
         write(cgroup, "cpu.max", "max")
         self.assert_served_in(connection, cgroup)
 
-    def test_threaded(self):
+    def test_a_threaded_control_group(self):
         domain, threaded = self.cgroup(SCOPE), self.cgroup(SCOPE + "/threads")
         write(threaded, "cgroup.type", "threaded")
         connection = self.client(threaded)
         self.assert_served_in(connection, threaded)
-        # The memory is the domain's.
+        # A threaded control group has no memory controller: its domain is charged.
         before = charged(domain)
         (fd,) = self.allocate(connection, 16 * MIB)
         self.assertAlmostEqual(charged(domain) - before, 16 * MIB, delta=MIB // 2)
         os.close(fd)
 
-    def test_invalid_domain(self):
-        """It held processes, was emptied, and its neighbour became a threaded one."""
+    def test_an_invalid_domain(self):
+        """The client has left the control group, and then a sibling became threaded, which makes this one invalid."""
         domain, mine, threaded = self.cgroup(SCOPE), self.cgroup(SCOPE + "/mine"), self.cgroup(SCOPE + "/threads")
         peer, connection = self.connected_peer(cgroup=mine, then=["/usr/bin/sleep", "infinity"])
         self.assert_served_in(connection, mine)
@@ -117,8 +121,8 @@ class Places(WorkerTest):
         self.assert_error(connection.call("Allocate", {"size": 4096}), "OutOfResources", resource="cgroup")
         self.assert_others_served()
 
-    def test_moved_meanwhile(self):
-        """A connection is that of the control group in which it was made, for as long as that is there."""
+    def test_a_connection_stays_with_the_control_group_it_was_made_in(self):
+        """The client moves to another control group, and later the first one is removed."""
         old, new = self.cgroup(SCOPE), self.cgroup("/test-new.scope")
         peer, connection = self.connected_peer(cgroup=old, then=["/usr/bin/sleep", "infinity"])
         self.assert_served_in(connection, old)
@@ -129,8 +133,8 @@ class Places(WorkerTest):
         self.assert_error(connection.call("Allocate", {"size": 4096}), "OutOfResources", resource="cgroup")
         self.assert_served_in(self.client(new), new)
 
-    def test_namespaces(self):
-        """The client sees itself as root of a hierarchy of its own; the daemon sees who it is."""
+    def test_a_client_in_namespaces_of_its_own(self):
+        """The client is root there and sees only '/' as its control group; the daemon knows its real identity."""
         script = ("import os, signal, vmtest\n"
                   "assert os.getuid() == 0 and open('/proc/self/cgroup').read() == '0::/\\n'\n"
                   "reply = vmtest.allocate(size=1 << 20)\n"
@@ -145,21 +149,21 @@ class Places(WorkerTest):
 
 
 class Frozen(WorkerTest):
-    """What else happens to a request that stands still. That others are served, and that it completes, is tested by
-    test_daemon_identity.py."""
+    """A request that stands still can be ended in several ways.
+
+    test_daemon_identity.py tests that others are served meanwhile, and that the request completes when it is thawed."""
 
     def frozen_request(self, **parameters):
         cgroup = self.frozen_cgroup(SCOPE)
         connection = self.client(cgroup)
         (fd,) = self.allocate(connection, 3 * 4096)
-        self.second = self.client(cgroup)  # none can connect when it is frozen
+        self.second = self.client(cgroup)  # nothing in a frozen control group could connect
         self.assert_no_worker(cgroup)
         freeze(cgroup)
         worker = self.begin(connection, cgroup, **parameters)
         return cgroup, connection, worker, os.fstat(fd).st_ino
 
-    def test_killed_with_the_control_group(self):
-        """cgroup.kill: the request ends, what the client holds stays charged, and the rest of the daemon is as it was."""
+    def test_cgroup_kill_ends_the_request_and_keeps_the_charges(self):
         cgroup, connection, worker, inode = self.frozen_request(count=5)
         pid = daemon_pid()
         write(cgroup, "cgroup.kill", 1)
@@ -172,8 +176,8 @@ class Frozen(WorkerTest):
         self.assertEqual(daemon_pid(), pid)
         self.assert_others_served()
 
-    def test_killed_with_the_spawner(self):
-        """The request ends with it, and the one that waited has another worker, of another spawner."""
+    def test_the_end_of_the_spawner_ends_the_request(self):
+        """The request that waited behind it gets another worker, from another spawner."""
         cgroup, connection, worker, inode = self.frozen_request(count=5)
         self.second.send("Allocate", {"size": 4096})
         spawner = spawner_pid()
@@ -188,8 +192,8 @@ class Frozen(WorkerTest):
         vmtest.close_fds(reply.fds)
         self.use(connection)
 
-    def test_several_connections_of_one_client(self):
-        """They wait for one another, in their order, and no other client waits."""
+    def test_requests_of_one_client_wait_for_one_another(self):
+        """They are served in their order, and no other client waits."""
         cgroup, connection, worker, _ = self.frozen_request()
         self.second.send("Allocate", {"size": 4096})
         self.assert_others_served()
@@ -202,8 +206,8 @@ class Frozen(WorkerTest):
         self.assertIsNone(reply.error, reply)
         return reply
 
-    def test_idle_worker_of_a_client_that_leaves(self):
-        """Frozen, it does not see the end of its socket."""
+    def test_the_idle_worker_of_a_client_that_disconnects_is_killed(self):
+        """It is frozen, so it cannot notice the end of its socket."""
         cgroup = self.frozen_cgroup(SCOPE)
         connection = self.client(cgroup)
         for _ in range(20):
@@ -217,8 +221,7 @@ class Frozen(WorkerTest):
         self.assert_no_worker(cgroup)
         self.assertFalse(os.path.exists(f"/proc/{worker}"))
 
-    def test_deadline(self):
-        """Of the requests of one client, which are each its own."""
+    def test_each_request_of_a_client_has_its_own_deadline(self):
         configure(self.CONFIG.replace("[Daemon]\n", "[Daemon]\nAllocationTimeoutSec=10s\n"))
         self.addCleanup(configure, self.CONFIG)
         cgroup, connection, _, _ = self.frozen_request(size=MIB)
@@ -231,10 +234,10 @@ class Frozen(WorkerTest):
 
 
 class Units(WorkerTest):
-    """What systemd does with the control group of a client."""
+    """systemd ends the unit of a client."""
 
-    def test_a_scope_ends_with_its_last_process(self):
-        """Which a worker is not, though the connection lives on."""
+    def test_a_worker_does_not_keep_a_scope_alive(self):
+        """The connection lives on, but the last process of the scope has ended."""
         name = "test-session.scope"
         with contextlib.ExitStack() as stack:
             shell = vmtest.Child(os.execvp, "systemd-run",
@@ -249,8 +252,8 @@ class Units(WorkerTest):
             peer.child.kill()
         vmtest.wait_until(lambda: vmtest.unit_property(name, "ActiveState") == "inactive", DEADLINE, "the scope has ended")
 
-    def test_stopped_with_a_request_in_hand(self):
-        """systemd's SIGTERM is for the worker, too."""
+    def test_a_unit_can_be_stopped_with_a_request_in_progress(self):
+        """systemd sends SIGTERM to the worker, too, which does not block or ignore it."""
         cgroup = self.unit(UNIT)
         connection = self.client(cgroup)
         pid = daemon_pid()

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=tristate,stock build=hooks append="cma=64M dma_heap.mem_accounting=1" timeout=900
-"""Who pays for an allocation, in memory and in time, and who dies when it was too much: the client pays, and nobody dies of
-it with our system heap; with the kernel's own the worker does, and the client lives."""
+"""The client pays for an allocation, in memory and in processor time, and lives when it was too much.
+
+With our system heap no process is killed. With the kernel's own, the OOM killer takes the worker."""
 
 import os
 import re
@@ -25,19 +26,18 @@ def heap_is_ours():
 
 
 class Pays(WorkerTest):
-    def test_the_kernel_charges(self):
-        """And the heap is the one this is about."""
+    def test_the_kernel_charges_the_system_heap(self):
         reply = self.assert_served(vmtest.allocate(size=4096))
         self.assertEqual(vmtest.fdinfo(reply.fds[0])["exp_name"], "system")
         with open("/sys/module/dma_heap/parameters/mem_accounting", encoding="ascii") as file:
             self.assertEqual(file.read(), "Y\n")
 
-    def test_pages_while_the_buffer_lives(self):
+    def test_the_client_pays_for_pages_while_the_buffer_lives(self):
         size, tolerance = 64 * MIB, 64 * MIB // 100
         cgroup = self.cgroup("/test-payer.scope")
         empty = charged(cgroup)
         peer, connection = self.connected_peer(cgroup=cgroup, then=["/usr/bin/sleep", "infinity"])
-        self.use(connection)  # what is charged once
+        self.use(connection)  # some memory is charged only once
         daemon = unit_cgroup(vmtest.SERVICE)
         before, daemon_before = charged(cgroup), charged(daemon)
 
@@ -47,7 +47,7 @@ class Pays(WorkerTest):
         self.assertAlmostEqual(charged(cgroup) - before, size, delta=tolerance)
         self.assertLess(charged(daemon) - daemon_before, tolerance)
 
-        # The client goes; whom it has passed the buffer on to, here ourselves, keeps it and the charge alive.
+        # The client ends. The process that has the buffer, which is this one, keeps it and its charge alive.
         connection.close()
         peer.child.kill()
         os.waitpid(peer.child.pid, 0)
@@ -60,8 +60,7 @@ class Pays(WorkerTest):
         vmtest.wait_until(lambda: charged(cgroup) - empty < tolerance, DEADLINE, "the charge is back where it was")
         self.assertNotIn(inode, daemon_buffers())
 
-    def test_pages_of_a_unit_that_has_gone(self):
-        """They are its slice's."""
+    def test_the_slice_pays_for_a_unit_that_is_gone(self):
         size, tolerance = 32 * MIB, 32 * MIB // 50
         vmtest.start_unit("test-keep.service", "sleep", "infinity", Slice="testpayers.slice")
         self.addCleanup(vmtest.stop_unit, "test-keep.service")
@@ -75,15 +74,16 @@ class Pays(WorkerTest):
         os.close(fd)
         vmtest.wait_until(lambda: abs(held - charged(above) - size) < tolerance, DEADLINE, "the charge is gone")
 
-    def test_time(self):
-        """1 GiB of zeroing is in the client's cpu.stat, as much as if it had called the heap itself, and not in the daemon's."""
+    def test_the_client_pays_for_the_time(self):
+        """Zeroing 1 GiB costs the client as much processor time as calling the heap itself, and the daemon next to
+        none."""
         count, size = 16, 64 * MIB
         cgroup, own = self.cgroup("/test-payer.scope"), self.cgroup("/test-own.scope")
         connection = self.client(cgroup)
         self.use(connection)
         daemon = unit_cgroup(vmtest.SERVICE)
         spent = []
-        for each in (4096, size):  # what the daemon does for a request is not zeroing
+        for each in (4096, size):  # small requests show what the daemon needs for each request
             before, daemon_before = cpu_usec(cgroup), cpu_usec(daemon)
             for _ in range(count):
                 self.use(connection, size=each)
@@ -108,7 +108,7 @@ def allocate_there(cgroup, count, size):
 
 
 class OverTheLimit(WorkerTest):
-    """Nobody asks before how much there is."""
+    """A test hook makes the daemon not compare requests with the headroom of the control group."""
 
     N_REQUESTS = 200
 
@@ -126,13 +126,13 @@ class OverTheLimit(WorkerTest):
             errors[said] = errors.get(said, 0) + 1
         return errors
 
-    def test_ours_kills_nobody(self):
+    def test_too_much_is_out_of_memory_and_the_client_lives(self):
         if not heap_is_ours():
             return self.upstreams_takes_the_worker()
-        cgroup = self.unit(UNIT, MemoryMax="24M")  # whose OOMPolicy= is to stop at the first kill
+        cgroup = self.unit(UNIT, MemoryMax="24M")  # its OOMPolicy= stops the unit at the first kill
         connection, pid = self.client(cgroup), vmtest.unit_pid(UNIT)
         self.assertEqual(self.refuse_all(connection, self.N_REQUESTS), {"OutOfMemory": self.N_REQUESTS})
-        # None of four that are too much together.
+        # Four buffers together are too much, so none is given.
         self.assertEqual(self.refuse_all(connection, 20, size=8 * MIB, count=4), {"OutOfMemory": 20})
         self.assertEqual(n_oom_kills(cgroup), 0)
         self.assert_lives(UNIT, pid, connection)
@@ -145,8 +145,8 @@ class OverTheLimit(WorkerTest):
         self.assertEqual(set(victims(cgroup)), {"dmaheapd-worker"})
         self.assert_lives(UNIT, pid, connection)
 
-    def test_udmabuf_takes_the_worker(self):
-        """Its pages are a file's, which no module of ours allocates."""
+    def test_too_much_of_udmabuf_kills_only_the_worker(self):
+        """Its pages belong to a memfd, and our modules do not allocate them."""
         cgroup = self.unit(UNIT, MemoryMax="24M", OOMPolicy="continue")
         connection, pid = self.client(cgroup), vmtest.unit_pid(UNIT)
         self.assertEqual(self.refuse_all(connection, 10, heap="udmabuf"), {"OutOfMemory": 10})
@@ -160,9 +160,11 @@ class OverTheLimit(WorkerTest):
         os.close(fd)
         self.assert_others_served()
 
-    def test_race(self):
-        """The client grows while its request is being done, so that together they are too much. With our system heap nobody is
-        killed in the ioctl; but the client's own growth, at the limit, still takes the worker rather than the client."""
+    def test_a_client_that_grows_meanwhile_lives(self):
+        """The client grows while its request is in progress, and both together are too much.
+
+        Our system heap kills no process in its ioctl. But when the client's own growth reaches the limit, the OOM
+        killer takes the worker and not the client."""
         cgroup = self.unit(UNIT, "python3", "-c", GROWING_CLIENT, MemoryMax="96M", OOMPolicy="continue", User="user1",
                            StandardOutput="file:/run/test-race", WorkingDirectory=os.getcwd(),
                            Environment="PYTHONPATH=" + os.getcwd())
@@ -179,14 +181,15 @@ class OverTheLimit(WorkerTest):
             self.assertLessEqual(n_kills, len(rounds))
             return
         self.assertEqual(n_kills, len(rounds))
-        # Each time the kernel's report says how much it had charged the control group for pages of its own: part of the
-        # request. So it was in the ioctl that the worker was taken.
+        # The kernel's report of each kill says how much kernel memory was charged to the control group: a part of the
+        # request. So the worker was killed in the ioctl.
         parts = [int(part) for part in re.findall(r"kernel (\d{6,})\b", vmtest.run("dmesg"))][-len(rounds):]
         print("# allocated when it was taken:", parts)
         self.assertEqual(len(parts), len(rounds))
         for part in parts:
-            self.assertGreater(part, 4 * MIB)
-            self.assertLess(part, 80 * MIB)
+            with self.subTest(part=part):
+                self.assertGreater(part, 4 * MIB)
+                self.assertLess(part, 80 * MIB)
 
 
 GROWING_CLIENT = f"""
@@ -225,9 +228,9 @@ def read_file(path):
 
 
 class Refused(WorkerTest):
-    """The headroom is asked for, and where all would die with the worker there is nothing left to kill for."""
+    """With the headroom compared, as usual, a unit with memory.oom.group is refused before its limit is reached."""
 
-    def test_grouped(self):
+    def test_a_unit_that_would_be_killed_as_a_whole_is_refused(self):
         cgroup = self.unit(UNIT, MemoryMax="24M", OOMPolicy="kill")
         self.assertEqual(read(cgroup, "memory.oom.group"), "1\n")
         connection, pid = self.client(cgroup), vmtest.unit_pid(UNIT)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock append="cma=64M" build=sanitize timeout=900
-"""Workers that lie to the daemon, and a daemon that talks nonsense to workers and spawner: neither believes the other."""
+"""Workers lie to the daemon, and a daemon sends nonsense to workers and spawner; each checks what the other one
+says."""
 
 import os
 import random
@@ -26,7 +27,7 @@ def lie(what):
 
 
 class Liar(WorkerTest):
-    """The daemon is the real one, its spawner is ours."""
+    """The real daemon has a spawner of ours, lying_spawner.py."""
 
     @classmethod
     def setUpClass(cls):
@@ -55,7 +56,7 @@ class Liar(WorkerTest):
         return vmtest.n_fds(self.pid), vmtest.live_buffers(), daemon_buffers()
 
     def settled(self, connection):
-        """What is so when nothing is going on: no worker, and so none of its descriptors."""
+        """The state when no request is in progress and no worker is left."""
         lie("honest")
         self.use(connection)
         seen = []
@@ -67,11 +68,11 @@ class Liar(WorkerTest):
         vmtest.wait_until(quiet, DEADLINE, "the worker has gone")
         return seen[-1]
 
-    def test_each_lie(self):
+    def test_each_lie_fails_the_request_and_leaves_nothing(self):
         with vmtest.Varlink(timeout=DEADLINE) as connection:
             before = self.settled(connection)
             for what in LIES:
-                with self.subTest(what):
+                with self.subTest(what=what):
                     lie(what)
                     self.assert_error(self.ask(connection), "OutOfResources", resource="processes")
                     lie("honest")
@@ -86,20 +87,20 @@ class Liar(WorkerTest):
         reply.fds.clear()
         return fds
 
-    def test_the_truth_twice(self):
-        """The first time it was asked for."""
+    def test_a_second_reply_is_not_taken_for_the_next_request(self):
+        """The worker sends the true reply twice; the first one answers the request."""
         with vmtest.Varlink(timeout=DEADLINE) as connection:
             before = self.settled(connection)
             lie("twice")
             for _ in range(5):
                 vmtest.close_fds(self.take_fds(self.ask(connection)))
-                # Else the second may come when another request has been sent.
+                # The second reply must not come after another request was sent.
                 vmtest.wait_until(lambda: not children(spawner_pid()), DEADLINE, "the liar was found out")
             self.assertEqual(self.settled(connection), before)
         self.assertEqual(daemon_pid(), self.pid)
 
-    def test_buffers_of_an_earlier_request(self):
-        """They are in the ledger, for somebody who has them."""
+    def test_buffers_of_an_earlier_request_are_not_accepted(self):
+        """The ledger has them already, for the client that holds them."""
         with vmtest.Varlink(timeout=DEADLINE) as connection:
             before = self.settled(connection)
 
@@ -109,7 +110,7 @@ class Liar(WorkerTest):
                 lie("one it has given before")
                 reply = self.ask(connection)
                 vmtest.close_fds(fds)
-                if reply.error is None:  # it was another worker
+                if reply.error is None:  # the request went to another worker
                     vmtest.close_fds(self.take_fds(reply))
                 return reply.error and reply
 
@@ -117,7 +118,7 @@ class Liar(WorkerTest):
             self.assertEqual(self.settled(connection), before)
         self.assertEqual(daemon_pid(), self.pid)
 
-    def test_fuzz(self):
+    def test_300_random_replies_leave_nothing(self):
         errors = {}
         with vmtest.Varlink(timeout=DEADLINE) as connection:
             before = self.settled(connection)
@@ -131,16 +132,16 @@ class Liar(WorkerTest):
             print("#", errors)
             self.assertGreater(errors.pop("OutOfResources"), N_FUZZED // 4)
             self.assertGreater(errors.pop(None), N_FUZZED // 20)
-            # An error of the kernel's is what a worker may report, whatever it is.
+            # A worker may report any error of the kernel.
             self.assertLessEqual(set(errors), {"OutOfMemory", "HeapUnavailable"})
             self.assertEqual(self.settled(connection), before)
         self.assertEqual(daemon_pid(), self.pid)
 
 
 class HangUp(WorkerTest):
-    """The client goes in the moment in which its buffers come."""
+    """The client disconnects after the worker has replied, and before the daemon has read that."""
 
-    def test_just_then(self):
+    def test_buffers_of_a_client_that_disconnects_just_then_are_freed(self):
         cgroup = self.frozen_cgroup("/test-hangup.scope")
         pid = daemon_pid()
         for _ in range(5):
@@ -161,7 +162,7 @@ class HangUp(WorkerTest):
 
 
 class Nonsense(WorkerTest):
-    """The worker and the spawner are the real ones, the daemon is ours. Neither may die of a signal: of nonsense they exit."""
+    """The test is the daemon of a real worker and a real spawner. They exit after nonsense; no signal may kill them."""
 
     def setUp(self):
         super().setUp()
@@ -172,7 +173,7 @@ class Nonsense(WorkerTest):
         self.addCleanup(vmtest.close_fds, self.things)
 
     def scrambled(self, message, likely):
-        """The message, as it is as often as likely, else with some of its bytes changed, or of another length."""
+        """The message, unchanged with the probability 'likely', else with some bytes changed or another length."""
         message = bytearray(message)
         if self.chance.random() >= likely:
             for _ in range(self.chance.choice((0, 1, 4))):
@@ -182,17 +183,18 @@ class Nonsense(WorkerTest):
         return bytes(message)
 
     def worker_message(self):
-        # Never so much that the kernel's own heap, or udmabuf, would try: a few pages, or more than a size can be.
+        # A size is either a few pages or impossible: the kernel's own heap and udmabuf would try to allocate what is
+        # between.
         size = self.chance.choice((0, 1, PAGE, PAGE, 3 * PAGE, 3 * PAGE, (1 << 64) - PAGE + 1, (1 << 64) - 1))
         message = WORKER_REQUEST.pack(self.chance.getrandbits(64), size, self.chance.choice((0, 1, 3, 253, 254, 1 << 31)),
                                       self.chance.choice((0, 1, UDMABUF, 3, 1 << 31)), self.chance.randbytes(32))
         if self.chance.random() < 0.6:
             return message
-        # What is changed is not the size.
+        # The size is not changed.
         head, tail = message[:16], self.scrambled(message[16:], 0)
         return head + tail
 
-    def test_worker(self):
+    def test_a_worker_answers_or_exits(self):
         spawner = Spawner()
         self.addCleanup(spawner.close)
         n_answers, n_ends, worker = {}, 0, None
@@ -222,8 +224,8 @@ class Nonsense(WorkerTest):
             self.assertEqual(worker.exit_status(), 0)
             os.close(worker.pidfd)
 
-    def test_worker_that_is_asked_without_end(self):
-        """A daemon that does not read. What the socket holds it holds, and its end ends it all."""
+    def test_a_worker_answers_all_that_a_slow_daemon_has_asked(self):
+        """The daemon does not read until the socket is full of requests and replies."""
         spawner = Spawner()
         self.addCleanup(spawner.close)
         worker = spawner.spawn()
@@ -245,7 +247,7 @@ class Nonsense(WorkerTest):
         self.assertEqual(worker.exit_status(), 0)
         os.close(worker.pidfd)
 
-    def test_spawner(self):
+    def test_the_spawner_answers_or_exits(self):
         n_answers, n_ends, spawner = {}, 0, None
         for _ in range(N_FUZZED // 3):
             spawner = spawner or Spawner()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock append="cma=64M" timeout=900
-"""What a worker may do, what it holds, what it is called, and that its death is its client's affair only."""
+"""A worker may do next to nothing, holds only its socket, says what it is, and its death fails only its own request."""
 
 import ctypes
 import os
@@ -19,7 +19,7 @@ TITLE = "dmaheapd-worker: allocates dma-bufs for a client in this control group"
 PAGE = 4096
 
 
-# A process that is made to call what it would not
+# ptrace(2) makes a process call what it would not call itself
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.ptrace.argtypes = [ctypes.c_ulong, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
@@ -38,14 +38,15 @@ def ptrace(request, pid, address=None, data=None):
 
 
 def call_in(pid, number, *arguments, compat=False):
-    """Makes a process that waits in a system call make another one; how it ended: wait(2)'s status. If the call is allowed,
-    a worker takes what it returns for the length of a message, does not like it, and exits."""
+    """Makes a process that waits in a system call make another one. Returns wait(2)'s status of the process.
+
+    A worker that was allowed the call takes its result for the length of a message, finds that wrong, and exits."""
     ptrace(ATTACH, pid)
     _, state = os.waitpid(pid, WALL)
     assert os.WIFSTOPPED(state), state
     registers = (ctypes.c_ulonglong * 27)()
     ptrace(GETREGS, pid, None, ctypes.addressof(registers))
-    registers[RIP] -= 2  # the instruction 'syscall', which has been executed
+    registers[RIP] -= 2  # back to the instruction 'syscall', which has been executed
     registers[ORIG_RAX] = ctypes.c_ulonglong(-1).value
     registers[RAX] = number
     for register, value in zip((RDI, RSI, RDX, R10), arguments):
@@ -74,13 +75,13 @@ class Privileges(WorkerTest):
         """A worker that waits for a request."""
         worker = self.spawner.spawn(SCOPE)
         self.addCleanup(worker.close)
-        # It has answered, so it has got as far as to ask.
+        # A worker that has answered has finished its setup.
         worker.send(WORKER_REQUEST.pack(7, PAGE, 1, 0, b""))
-        self.assertEqual(worker.receive(), ((7, 22, 0), []))  # EINVAL: there was no device
+        self.assertEqual(worker.receive(), ((7, 22, 0), []))  # EINVAL, because the request had no device
         vmtest.wait_until(lambda: process_state(worker.pid) == "S", DEADLINE, "the worker waits")
         return worker
 
-    def test_status(self):
+    def test_a_worker_has_no_privileges_and_cannot_be_inspected(self):
         worker = self.worker()
         fields = status(worker.pid)
         user = pwd.getpwnam("dmaheapd-worker")
@@ -88,7 +89,7 @@ class Privileges(WorkerTest):
         self.assertEqual(fields["Groups"], "")
         self.assertEqual({fields[name].strip("0") for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")}, {""})
         self.assertEqual((fields["NoNewPrivs"], fields["Seccomp"], fields["Threads"]), ("1", "2", "1"))
-        # A process that is not dumpable belongs to root in /proc, whoever it runs as.
+        # /proc shows a process that is not dumpable as root's, whatever its uid.
         self.assertEqual(os.stat(f"/proc/{worker.pid}/environ").st_uid, 0)
         with open(f"/proc/{worker.pid}/oom_score_adj", encoding="ascii") as file:
             self.assertEqual(file.read(), "1000\n")
@@ -97,35 +98,36 @@ class Privileges(WorkerTest):
         with self.assertRaises(PermissionError):
             vmtest.as_user("dmaheapd-worker", os.listdir, f"/proc/{worker.pid}/fd")
 
-    def test_descriptors(self):
-        """Its socket, and nothing of the spawner's, nor of a request that is over."""
+    def test_a_worker_keeps_only_its_socket(self):
+        """It has none of the spawner's descriptors, and none of a request that is over."""
         worker = self.worker()
         device = os.open("/dev/dma_heap/system", os.O_RDWR)
         self.addCleanup(os.close, device)
+        folder = f"/proc/{worker.pid}/fd"
         for count in (1, 253):
-            worker.send(WORKER_REQUEST.pack(count, PAGE, count, 0, b"label"), [device])
-            answer, fds = worker.receive()
-            vmtest.close_fds(fds)
-            self.assertEqual((answer, len(fds)), ((count, 0, count), count))
-            folder = f"/proc/{worker.pid}/fd"
-            vmtest.wait_until(lambda: len(os.listdir(folder)) == 1, DEADLINE, "one descriptor")
-            self.assertEqual(os.listdir(folder), ["0"])
-            self.assertTrue(stat.S_ISSOCK(os.stat(folder + "/0").st_mode))
+            with self.subTest(count=count):
+                worker.send(WORKER_REQUEST.pack(count, PAGE, count, 0, b"label"), [device])
+                answer, fds = worker.receive()
+                vmtest.close_fds(fds)
+                self.assertEqual((answer, len(fds)), ((count, 0, count), count))
+                vmtest.wait_until(lambda: len(os.listdir(folder)) == 1, DEADLINE, "one descriptor")
+                self.assertEqual(os.listdir(folder), ["0"])
+                self.assertTrue(stat.S_ISSOCK(os.stat(folder + "/0").st_mode))
         spawners = f"/proc/{self.spawner.child.pid}/fd"
         self.assertEqual(os.listdir(spawners), ["3"])
 
-    def test_ends_with_its_spawner(self):
+    def test_a_worker_ends_with_its_spawner(self):
         worker = self.worker()
         self.spawner.child.kill()
         self.assertEqual(os.WTERMSIG(worker.exit_status()), signal.SIGKILL)
 
-    def test_ends_with_its_socket(self):
+    def test_a_worker_ends_with_its_socket(self):
         worker = self.worker()
         worker.socket.shutdown(socket.SHUT_RDWR)
         self.assertEqual(worker.exit_status(), 0)
 
-    def test_name(self):
-        """Whoever finds a stranger in a service is told what it is."""
+    def test_workers_and_spawner_say_what_they_are(self):
+        """An administrator who finds a worker in a service reads its purpose in the title."""
         worker = self.worker()
         self.assertRegex(vmtest.run("systemd-cgls", "--full", SCOPE), rf"(?m)─{worker.pid} {TITLE}$")
         self.assertEqual(status(worker.pid)["Name"], "dmaheapd-worker")
@@ -144,23 +146,22 @@ class Privileges(WorkerTest):
         "fcntl, flags": (72, 0, 4, 0), "none": (999,), "x32": (0x40000000 | 39,),
     }
 
-    def test_seccomp(self):
+    def test_other_system_calls_kill_a_worker(self):
         for name, (number, *arguments) in self.ALLOWED.items():
-            with self.subTest(name):
+            with self.subTest(name=name):
                 state = call_in(self.worker().pid, number, *arguments)
                 self.assertEqual((os.WIFEXITED(state), state >> 8), (True, 1), state)
         for name, (number, *arguments) in self.FORBIDDEN.items():
-            with self.subTest(name):
+            with self.subTest(name=name):
                 state = call_in(self.worker().pid, number, *arguments)
                 self.assertTrue(os.WIFSIGNALED(state) and os.WTERMSIG(state) == signal.SIGSYS, state)
-        with self.subTest("another architecture's"):
+        with self.subTest(name="another architecture's"):
             state = call_in(self.worker().pid, 20, compat=True)
             self.assertTrue(os.WIFSIGNALED(state) and os.WTERMSIG(state) == signal.SIGSYS, state)
 
 
 class Killed(WorkerTest):
-    def test_by_any_signal(self):
-        """Its client alone hears of it, and only then and there."""
+    def test_a_signal_to_a_worker_concerns_only_its_request(self):
         cgroup = self.frozen_cgroup(SCOPE)
         connection = self.client(cgroup)
         self.use(connection)
@@ -178,7 +179,7 @@ class Killed(WorkerTest):
                     os.kill(worker, signal.SIGCONT)
                 reply = connection.receive()
                 vmtest.close_fds(reply.fds)
-                # What systemd has services ignore, their children do.
+                # Children inherit that systemd's services ignore SIGPIPE.
                 if number in SIGNALS_IGNORED | {signal.SIGSTOP, signal.SIGPIPE}:
                     self.assertIsNone(reply.error, reply)
                 else:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock append="cma=64M" timeout=900
-"""Descriptors that are under way: what clients do not read, and what workers cannot send, is nobody else's loss."""
+"""File descriptors in flight: replies that clients do not read, or that workers cannot send, affect no other client."""
 
 import os
 import resource
@@ -19,17 +19,17 @@ class Unread(WorkerTest):
     def clients(self, count):
         return [self.client(self.cgroup(f"/test-{number}.scope")) for number in range(count)]
 
-    def test_five_clients_that_never_read(self):
-        """What one reply can carry, each, and as much again as its buffers may be."""
+    def test_clients_that_never_read_delay_no_others(self):
+        """Five clients leave as many replies unread as they may have buffers."""
         connections = self.clients(self.N_CLIENTS)
         for rounds in range(1, 4):
             expected = len(vmtest.live_buffers()) + 253 * self.N_CLIENTS
             for connection in connections:
                 connection.send("Allocate", {"size": PAGE, "count": 253})
-            vmtest.wait_until(lambda: len(vmtest.live_buffers()) == expected, DEADLINE, f"everybody has {rounds} replies to read")
+            vmtest.wait_until(lambda: len(vmtest.live_buffers()) == expected, DEADLINE, f"each client has {rounds} replies to read")
             for _ in range(10):
                 self.assert_others_served()
-        # 1024 buffers is what a client may have: the rest is refused, to it alone.
+        # A client may have 1024 buffers; more are refused to it, and to no other client.
         for connection in connections:
             connection.send("Allocate", {"size": PAGE, "count": 253 + 13})
             connection.send("Allocate", {"size": PAGE, "count": 253})
@@ -43,11 +43,12 @@ class Unread(WorkerTest):
                              [None, None, None, "InvalidParameter", None])
             self.assertEqual([len(reply.fds) for reply in replies[:3]], [253] * 3)
 
-    def test_too_many_in_flight(self):
-        """ETOOMANYREFS: workers may have no more descriptors under way than one of them may have open. Whose is one too many
-        is told so, and nobody else."""
+    def test_too_many_descriptors_in_flight_fail_one_request_only(self):
+        """The kernel bounds the descriptors in flight of a user by RLIMIT_NOFILE, and returns ETOOMANYREFS beyond it.
+
+        Only the request that exceeds the bound fails, with the reason."""
         daemon_pid()
-        # What workers inherit; the daemon must be able to have all that they send.
+        # Workers inherit this limit. The daemon's own stays, since it must receive all that they send.
         limits = resource.prlimit(spawner_pid(), resource.RLIMIT_NOFILE, (700, 700))
         self.addCleanup(resource.prlimit, spawner_pid(), resource.RLIMIT_NOFILE, limits)
         cgroups = [self.frozen_cgroup(f"/test-{number}.scope") for number in range(4)]
@@ -62,7 +63,7 @@ class Unread(WorkerTest):
         pid = daemon_pid()
         self.assert_others_served()
         with daemon_stopped():
-            # One after the other: each has sent what it has when it waits again.
+            # They run one after the other. A worker that waits for a request has sent its reply.
             for number, cgroup in enumerate(cgroups):
                 (worker,) = (each for each in processes(cgroup) if is_worker(each))
                 thaw(cgroup)
@@ -85,7 +86,7 @@ def is_worker(pid):
 
 
 def waits(pid):
-    """Whether a worker that was thawed has done all it had to: it sleeps, and holds its socket only."""
+    """Whether a worker that was thawed is done: it sleeps, and has only its socket open."""
     with open(f"/proc/{pid}/comm", encoding="ascii") as file:
         began = file.read() == "dmaheapd-worker\n"
     return began and process_state(pid) == "S" and os.listdir(f"/proc/{pid}/fd") == ["0"]

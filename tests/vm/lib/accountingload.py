@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Clients that allocate and free without end, and can be made to stand still and say what they hold."""
+"""Clients that allocate and free without end, and that stop and say what they hold when they are asked."""
 
 import contextlib
 import json
@@ -14,14 +14,15 @@ from accountingtest import CGROUPS, AccountingTest, kernel_buffers
 from daemontest import parent
 
 PAGE = 4096
-# A machine whose processors are emulated on busy ones stands still for a minute now and then; what hangs, hangs longer.
+# An emulated machine on a busy host may stand still for a minute. Whatever takes longer than this hangs.
 PATIENCE = 300
-# What a client may be told when a daemon, a spawner or a worker has just been killed.
+# The replies that a client may get when a daemon, a spawner or a worker has just been killed.
 EXCUSES = {None, "OutOfResources"}
 
 
 def load(control, cgroup, user, seed):
-    """Works until a byte comes by the control socket, answers it with {inode: size}, and goes on after another byte."""
+    """Allocates and frees. Upon a byte on the control socket it stops, answers {inode: size}, and goes on after another
+    byte."""
     with open(f"{CGROUPS}{cgroup}/cgroup.procs", "w", encoding="ascii") as file:
         file.write(str(os.getpid()))
     vmtest.become(user)
@@ -56,7 +57,7 @@ def step(connection, held, chance):
 
 
 class LoadTest(AccountingTest):
-    """Eight clients of two users, whose buffers must at every stop be what the kernel lists and what the daemon lists."""
+    """Eight clients of two users. Whenever they stop, kernel and daemon list exactly the buffers that they hold."""
 
     CONFIG = "[Daemon]\nIdleTimeoutSec=2s\n[Limits]\nKeepAvailable=0\n"
     N_CLIENTS = 8
@@ -78,7 +79,7 @@ class LoadTest(AccountingTest):
         self.assertEqual(vmtest.unit_property("dmaheapd.socket", "ActiveState"), "active")
 
     def stop(self):
-        """What each client holds now, when all of them stand still."""
+        """Stops all clients. Returns what each of them holds."""
         for control in self.controls:
             control.send(b"s")
         return [{int(inode): size for inode, size in json.loads(control.recv(1 << 17)).items()} for control in self.controls]
@@ -88,7 +89,8 @@ class LoadTest(AccountingTest):
             control.send(b"g")
 
     def check(self):
-        """Stops the clients, compares three opinions of who holds what, to the byte, and lets them go on."""
+        """Stops the clients, compares to the byte what they hold with the lists of kernel and daemon, and lets them go
+        on."""
         held = self.stop()
         everything = {inode: size for one in held for inode, size in one.items()}
         vmtest.wait_until(lambda: kernel_buffers() == everything, PATIENCE, "the kernel has freed what nobody holds")
@@ -106,17 +108,17 @@ class LoadTest(AccountingTest):
         return len(everything)
 
     def kill_daemon(self, killed):
-        """At a random moment of its life, sometimes while it starts."""
+        """Kills the daemon at a random moment, sometimes while it starts."""
         pid = vmtest.wait_until(lambda: next(iter(daemon_pids() - killed), None), PATIENCE, "there is a daemon again")
         killed.add(pid)
-        # The moment, not a wait for anything: as many buffers come and go, or a moment of the start passes.
+        # This pause waits for nothing; it makes the moment random.
         select.select([], [], [], self.chance.random() ** 2 * 2)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
 def daemon_pids():
-    """The daemon, without its children, which bear its name while they count buffers or load modules."""
+    """The pids of daemons. Their children, which count buffers or load modules under the same name, are left out."""
     found = set()
     for pid in vmtest.pids_named("dmaheapd"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):

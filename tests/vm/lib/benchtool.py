@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the benchmarks of the workers share: clients in control groups of their own, and how figures are told."""
+"""What the benchmarks of the workers share: clients in control groups of their own, and how figures are printed."""
 
 import contextlib
 import os
@@ -21,13 +21,13 @@ def tell(name, value, budget="none"):
 
 
 def tell_ratio(name, ones, others, budget="none"):
-    """Of the medians of two lists of runs."""
+    """Prints the ratio of the medians of two lists of runs, with the lowest and highest ratio of a pair."""
     ratios = [one / other for one, other in zip(ones, others)]
     tell(name, f"{statistics.median(ones) / statistics.median(others):.2f} [{min(ratios):.2f} to {max(ratios):.2f}]", budget)
 
 
 def tell_noise(name, values):
-    """One side's runs, every other against the rest."""
+    """Prints the ratio of every other run of one side to the rest of them, which is noise."""
     tell(f"{name}, A/A", f"{statistics.median(values[::2]) / statistics.median(values[1::2]):.2f}")
 
 
@@ -46,7 +46,7 @@ def cgroup(name):
 
 @contextlib.contextmanager
 def client(place, user="user1"):
-    """The connection of a process of that control group."""
+    """The connection of a new process in that control group."""
     peer = Peer(user=user, cgroup=place, then=["/usr/bin/sleep", "infinity"])
     try:
         yield peer.connection

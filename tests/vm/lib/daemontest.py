@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the suites of the daemon share: its configuration, its processes, and peers that are not what they seem."""
+"""What the suites of the daemon share: its configuration, its processes, and peers in every state."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ DEADLINE = 60
 # The daemon
 
 def configure(text=""):
-    """Gives the daemon this configuration; the next client starts it, with nothing left of what was before."""
+    """Stops the daemon and gives it this configuration. The next client starts it."""
     os.makedirs(os.path.dirname(CONFIG), exist_ok=True)
     with open(CONFIG, "w", encoding="ascii") as file:
         file.write(text)
@@ -32,7 +32,7 @@ def configure(text=""):
 
 
 def configured():
-    """The configuration that the daemon has from configure(), or None."""
+    """The configuration that configure() has given to the daemon, or None."""
     if not os.path.exists(CONFIG):
         return None
     with open(CONFIG, encoding="ascii") as file:
@@ -40,7 +40,7 @@ def configured():
 
 
 def daemon_pid():
-    """The daemon's process, started if it was not running."""
+    """The pid of the daemon, which is started if it is not running."""
     vmtest.call("ListHeaps")
     return vmtest.unit_pid()
 
@@ -51,7 +51,8 @@ def spawner_pid():
 
 
 def worker_pids():
-    """The processes that the spawner has started. Their names say nothing: one that is frozen from its start has not got one."""
+    """The pids of the workers: the children of the spawner. A worker that is frozen from its start has not set its name
+    yet."""
     return children(spawner_pid())
 
 
@@ -67,7 +68,7 @@ def parent(pid):
 
 @contextlib.contextmanager
 def daemon_stopped():
-    """The daemon does nothing meanwhile, but its socket lets clients connect."""
+    """Within this context the daemon is stopped (SIGSTOP); clients can still connect to its socket."""
     pid = daemon_pid()
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -83,7 +84,8 @@ def process_state(pid):
 
 
 def private_dirty(pid):
-    """Bytes of memory that are this process's only. File pages of the testbed's initramfs count as dirty: more, not less."""
+    """The bytes of dirty memory that only this process has. They include file pages, because the root is an
+    initramfs."""
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
         return int(re.search(r"^Private_Dirty: *(\d+) kB", file.read(), re.MULTILINE)[1]) * 1024
 
@@ -92,7 +94,8 @@ SANITIZER_COMPLAINTS = re.compile(r"runtime error:|AddressSanitizer|LeakSanitize
 
 
 class DaemonTest(unittest.TestCase):
-    """Tests with a daemon of which none may crash, nor make a sanitizer complain, nor keep a buffer."""
+    """Tests with a daemon. After each test it has not crashed, no sanitizer has complained, and all buffers are
+    freed."""
 
     longMessage = True
     CONFIG = ""
@@ -121,20 +124,23 @@ class DaemonTest(unittest.TestCase):
         return reply
 
     def assert_served(self, reply, heap="system", count=1):
+        """The reply, which has buffers of that heap. They are closed when the test is over, also if it fails here."""
+        self.close_later(reply)
         self.assertIsNone(reply.error, reply)
         self.assertEqual(reply["heap"], heap)
         self.assertEqual(len(reply.fds), count)
-        self.close_later(reply)
         return reply
 
     def use(self, connection, **parameters):
-        """Allocates and gives back."""
+        """Allocates and closes what it got."""
         reply = connection.call("Allocate", {"size": 4096} | parameters)
         vmtest.close_fds(reply.fds)
         self.assertIsNone(reply.error, reply)
 
     def look_at_worker(self, connection, look):
-        """What look(PID) says of the worker of a connection. It ends a second after a call, which may be too soon for us."""
+        """The result of look(PID) for the worker of a connection.
+
+        A worker ends a second after its last call, which may be too soon for look(): then there is another call."""
         def result():
             self.use(connection)
             for pid in worker_pids():
@@ -151,13 +157,13 @@ class DaemonTest(unittest.TestCase):
         self.assertEqual(reply.parameters, reply.parameters | parameters)
 
     def connected_peer(self, **keywords):
-        """A Peer that ends with the test, and its connection."""
+        """A Peer that ends when the test is over, and its connection."""
         peer = Peer(**keywords)
         self.addCleanup(peer.end)
         return peer, peer.connection
 
     def assert_others_served(self):
-        """Another client gets what it wants, at once."""
+        """Another client gets a buffer."""
         result = vmtest.as_user("user2", serve_another)
         self.assertEqual(result, ("system", 4096))
 
@@ -172,11 +178,10 @@ def serve_another():
 # Peers
 
 class Peer:
-    """A process that has connected, and whose connection this process uses: what the daemon learns of its peer it learns of
-    that process.
+    """A process that has made a connection, which this process uses: to the daemon, that process is the peer.
 
-    It belongs to 'user' (an account, or a function that changes to one) and 'cgroup'. After connecting it executes 'then', or, if that is "exit", exits; else it waits.
-    """
+    It belongs to 'user' (an account, or a function that changes to one) and 'cgroup'. After connecting it executes
+    'then', or exits if that is "exit"; without 'then' it waits. """
 
     def __init__(self, user="user1", cgroup=None, then=None):
         self.connection = vmtest.Varlink.__new__(vmtest.Varlink)
@@ -213,7 +218,7 @@ def connect_and_be(sock, user, cgroup, then):
     else:
         vmtest.become(user)
     sock.connect(vmtest.SOCKET)
-    sock.close()  # the connection stays, as the parent has it
+    sock.close()  # the connection stays open, since the parent has it, too
     if then == "exit":
         os._exit(0)
     if then:
@@ -232,14 +237,14 @@ def depmod():
 
 
 def install_test_modules():
-    """Puts the modules of tests/modules where libkmod finds them, each heap's module by its alias."""
+    """Installs the modules of tests/modules, so that libkmod finds them by their aliases."""
     shutil.copytree(TEST_MODULES, MODULES + "/updates/tests", dirs_exist_ok=True)
     depmod()
 
 
 @contextlib.contextmanager
 def modprobe_conf(text):
-    """Lines of modprobe.d(5) that hold meanwhile."""
+    """Within this context these lines of modprobe.d(5) hold."""
     path = MODPROBE_D + "/zz-test.conf"
     os.makedirs(MODPROBE_D, exist_ok=True)
     with open(path, "w", encoding="ascii") as file:
@@ -252,7 +257,7 @@ def modprobe_conf(text):
 
 @contextlib.contextmanager
 def module_absent(name):
-    """The module's file is not there meanwhile, and the indexes know it."""
+    """Within this context the module is not installed, and the indexes do not list it."""
     path = vmtest.run("modinfo", "--field", "filename", name).strip()
     shutil.move(path, "/run/" + os.path.basename(path))
     depmod()
@@ -264,6 +269,6 @@ def module_absent(name):
 
 
 def module_state(name):
-    """'Live', 'Loading' or 'Unloading', or None for one that is not there."""
+    """'Live', 'Loading' or 'Unloading', or None for a module that is not loaded."""
     with open("/proc/modules", encoding="ascii") as file:
         return next((line.split()[4] for line in file if line.split()[0] == name), None)

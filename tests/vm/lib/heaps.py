@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""dma-buf heaps without a daemon: the ioctl, mappings, importers, and what the kernel says of it all."""
+"""What the suites of the modules share: heaps used without a daemon, mappings, importers, and the kernel's log."""
 
 import contextlib
 import ctypes
@@ -36,7 +36,7 @@ def iowr(kind, number, size):
 
 
 def alloc_command(size=24):
-    """DMA_HEAP_IOCTL_ALLOC of a program whose struct has that size."""
+    """DMA_HEAP_IOCTL_ALLOC for a struct of that size."""
     return iowr("H", 0, size)
 
 
@@ -77,7 +77,7 @@ def buffer_size(fd):
 # The contents
 
 class Mapped:
-    """A buffer, or a part of it, in this process's memory."""
+    """A buffer or a part of it, mapped into this process."""
 
     def __init__(self, fd, size, offset=0, prot=mmap.PROT_READ | mmap.PROT_WRITE):
         self.fd = fd
@@ -116,7 +116,7 @@ def is_filled(fd, byte):
 # The importer in tests/modules
 
 def probe(request, fd, expect=0, fill_with=0):
-    """One request to dmabuf_probe; its 'found', 'n_runs' and 'value'."""
+    """Makes one request to dmabuf_probe. Returns its 'found', 'n_runs' and 'value'."""
     load_test_module("dmabuf_probe")
     number = {"vmap": 1, "vmap_time": 2, "map": 3, "share": 4}[request]
     data = bytearray(struct.pack("iBBHQQQ", fd, expect, fill_with, 0, 0, 0, 0))
@@ -144,7 +144,7 @@ def core_is_ours():
 
 
 def load_heaps():
-    """Our heaps; on a kernel with a system heap built in, that one."""
+    """Loads our heaps. A kernel with a system heap built in keeps that one."""
     if not os.path.exists("/dev/dma_heap/" + SYSTEM):
         modprobe("system_heap")
     modprobe("cma_heap")
@@ -171,25 +171,26 @@ def mark_kernel_log(marker):
 
 
 def kernel_log_since(marker):
-    """What came after the marker; without it, the log was too short for all there was to tell."""
+    """The lines after the marker. Fails if the log was too short to keep it."""
     log = kernel_log()
     assert marker in log, "the kernel's log has lost its beginning"
     return log[len(log) - log[::-1].index(marker):]
 
 
-# What the DMA API's checks say of their own memory is not about heaps.
+# Messages of the DMA API's checks about their own memory are left out.
 COMPLAINTS = re.compile(r"BUG:|WARNING:|Call Trace|KASAN:|DMA-API: (?!dma_debug_entry pool grown|cacheline tracking ENOMEM)|"
                         r"INFO: (task|possible|rcu|trying)|possible circular|Oops|general protection|sleeping function|"
                         r"refcount_t:|sysfs: cannot create")
 KMEMLEAK = "/sys/kernel/debug/kmemleak"
 
 
-# vivid does not say how long a segment it can take may be, and the debugging of DMA then holds 64 KiB against any exporter.
+# vivid does not say how long its segments may be, so the DMA API's checks complain of any exporter's segment over 64
+# KiB.
 KNOWN = re.compile(r"DMA-API: vivid vivid\.\d+: mapping sg segment longer than device claims to support")
 
 
 def without_known(log):
-    """The log without the reports, from their first line to their last, of what is known and not ours."""
+    """The log without the reports, from their first line to their last, of known faults that are not ours."""
     kept, report = [], []
     for line in log:
         if report or "[ cut here ]" in line:
@@ -212,8 +213,10 @@ def kmemleak(command):
 
 
 def leaks():
-    """What kmemleak finds. It tells of an object that was five seconds old when a scan began, and that the scan before did not
-    find changed; that one may have been the first in which nothing pointed to it."""
+    """What kmemleak finds.
+
+    It reports an object that was five seconds old when a scan began, and unchanged since the scan before. So several
+    scans may be needed after the last pointer to an object is gone."""
     time.sleep(6)
     found = []
     while len(found) < 50 and (len(found) < 3 or len(set(found[-3:])) > 1):
@@ -227,14 +230,15 @@ def leaks():
 
 CGROUP_ROOT = "/sys/fs/cgroup"
 
-# The kernel charges and returns memory in lots of 64 pages, of which each CPU may hold one.
+# The kernel charges memory in lots of 64 pages, and each CPU may hold one lot in stock.
 STOCK = 64 * PAGE * os.cpu_count()
-# What stays of slabs of which somebody else has got a piece, and of what a process that has gone has touched first.
+# Charges that stay: slabs shared with other processes, and pages that a process touched first before it ended.
 SLABS = 2 * MIB
 
 
 class Cgroup:
-    """A control group of the test's own, with the memory and dmem controllers; with a slash, below another of them."""
+    """A control group of the test's own, with the memory and dmem controllers. A name with a slash is below another
+    one."""
 
     def __init__(self, name):
         self.path = f"{CGROUP_ROOT}/{name}"
@@ -270,12 +274,12 @@ class Cgroup:
         self.write("cgroup.procs", 0)
 
     def owes(self):
-        """Whether buffers are still charged: of a region each byte counts, of memory what is more than the kernel's stock."""
+        """Whether buffers are still charged: any byte of a region, or more memory than the kernel keeps in stock."""
         return any(self.keyed("dmem.current").values()) or int(self.read("memory.current")) > STOCK + SLABS
 
 
 def in_cgroup(cgroup, function, *arguments):
-    """What the function returns in a process of that control group."""
+    """The result of the function in a new process in that control group."""
     def child():
         cgroup.enter()
         return function(*arguments)
@@ -283,7 +287,7 @@ def in_cgroup(cgroup, function, *arguments):
 
 
 class HeapTest(unittest.TestCase):
-    """Tests with heaps; at the end, the kernel must not have complained, and no buffer may be left."""
+    """Tests with heaps. After each class the kernel has not complained, and no buffer is left."""
 
     longMessage = True
 
@@ -310,7 +314,7 @@ class HeapTest(unittest.TestCase):
         self.assertEqual(errno.errorcode[raised.exception.errno], errno.errorcode[expected])
 
     def allocate(self, heap, size, **keywords):
-        """An fd that is closed when the test is over, if not before."""
+        """The fd of a new buffer, which is closed when the test is over unless the test has closed it."""
         fd = allocate(heap, size, **keywords)
         self.addCleanup(close_quietly, fd)
         return fd

@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Stands in for dmaheapd-spawner (by way of env it would be called python3, which the tests do not look for). Its workers do what the file LIE says, which they read for each request: "honest", one of
-LIES, or "fuzz SEED"."""
+"""Stands in for dmaheapd-spawner. Its workers read the file LIE for each request, and do what it says.
+
+That is "honest", one of LIES, or "fuzz SEED". The first line names python3 directly, because the tests look for the
+process by its name."""
 
 import fcntl
 import os
@@ -35,7 +37,7 @@ def truth(number, buffers):
     return REPLY.pack(number, 0, len(buffers)), buffers
 
 
-# What is sent in the place of the truth: messages, each with its descriptors.
+# What a worker sends instead of the true reply: messages, each with its descriptors.
 LIES = {
     "wrong count, less": lambda number, size, buffers, device: [(REPLY.pack(number, 0, len(buffers) - 1), buffers)],
     "wrong count, more": lambda number, size, buffers, device: [(REPLY.pack(number, 0, len(buffers) + 1), buffers)],
@@ -66,7 +68,7 @@ LIES = {
 
 
 def fuzzed(chance, number, size, buffers, device):
-    """Messages that a worker could have meant."""
+    """Random messages that are not far from true ones."""
     kinds = [lambda: regular_file(size), lambda: allocate(device, size), lambda: allocate(device, size * 2),
              lambda: os.dup(device), lambda: os.open("/", os.O_PATH), lambda: chance.choice(buffers),
              lambda: os.open("/etc/passwd", os.O_RDONLY), lambda: os.eventfd(0)]
@@ -110,7 +112,7 @@ def work(sock):
             for message in fuzzed(chance, number, size, buffers, device):
                 socket.send_fds(sock, *wrapped(message))
                 n_sent += 1
-            if n_sent == 0 or chance.random() < 0.5:  # to say nothing at all is to be waited for
+            if n_sent == 0 or chance.random() < 0.5:  # without any reply the daemon would wait until its timeout
                 return
             for fd in buffers:
                 os.close(fd)
@@ -142,7 +144,7 @@ def main():
             try:
                 work(socket.socket(fileno=fds[1]))
                 status = 0
-            except OSError:  # it was killed for the first of its lies
+            except OSError:  # the daemon has killed the worker for its first lie
                 pass
             finally:
                 os._exit(status)

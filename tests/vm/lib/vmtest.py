@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What all suites share: the harness, a varlink client, and ways to look at the machine.
 
-A suite is a file tests/vm/test_NAME.py that runs in the machine as root. Comments at its head say in which machines it runs,
-one line a machine: '# testbed: kernel=stock append="cma=64M" build=release,sanitize enable=dmaheapd.socket'. The word
-'times=20' makes twenty machines of one line, 'files=NAME,…' puts files beside the script, and a line '# testbed: long' keeps
-the suite out of a 'test' without names.
+A suite is a file tests/vm/test_NAME.py that runs in the machine as root. Comments at its head say in which machines it
+runs, one line a machine: '# testbed: kernel=stock append="cma=64M" build=release,sanitize enable=dmaheapd.socket'. The
+word 'times=20' makes twenty machines of one line, 'files=NAME,…' puts files beside the script, and a line '# testbed:
+long' keeps the suite out of a 'test' without names.
 
-The testbed puts the suites and the modules of tests/vm/lib into every machine, where Python finds them by name. A suite ends
-with vmtest.main(), which prints one line for each test and, last, how many tests were run.
-"""
+The testbed puts the suites and the modules of tests/vm/lib into every machine, where Python finds them by name. A suite
+ends with vmtest.main(), which prints one line for each test and, last, how many tests were run. """
 
 import contextlib
 import fcntl
@@ -37,7 +36,7 @@ MIB = 1 << 20
 # Waiting
 
 def wait_until(condition, timeout=10, what=None):
-    """Returns the first true result of condition(), which is asked until then, or fails after 'timeout' seconds."""
+    """Calls condition() until its result is true, and returns that. Fails after 'timeout' seconds."""
     deadline = time.monotonic() + timeout
     while not (result := condition()):
         if time.monotonic() > deadline:
@@ -49,7 +48,8 @@ def wait_until(condition, timeout=10, what=None):
 # The daemon's interface
 
 class Reply:
-    """A varlink reply. 'error' is None or its name, which for errors of our own interface is the last part only."""
+    """A varlink reply. 'error' is None or the error's name, of which errors of our own interface have only the last
+    part."""
 
     def __init__(self, message, fds):
         self.parameters = message.get("parameters") or {}
@@ -71,7 +71,7 @@ class ConnectionClosed(Exception):
 
 
 class Varlink:
-    """A connection to a varlink service. Its file descriptors are the caller's to close (close_fds())."""
+    """A connection to a varlink service. The caller closes the file descriptors of replies (close_fds())."""
 
     def __init__(self, path=SOCKET, timeout=60):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -96,7 +96,7 @@ class Varlink:
         self.fds = []
 
     def send(self, method, parameters=None, **flags):
-        """Sends a call; 'more=True' and 'oneway=True' are the flags there are."""
+        """Sends a call. The flags are 'more=True' and 'oneway=True'."""
         if "." not in method:
             method = f"{INTERFACE}.{method}"
         self.send_raw(json.dumps({"method": method, "parameters": parameters or {}, **flags}).encode() + b"\0")
@@ -149,7 +149,7 @@ def close_fds(fds):
 # Other accounts and other units
 
 class Child:
-    """A function that runs in a process of its own, as another user if one is named."""
+    """A function that runs in a process of its own, as 'user' if one is named."""
 
     def __init__(self, function, *arguments, user=None):
         read_fd, write_fd = os.pipe()
@@ -171,7 +171,7 @@ class Child:
         self.read_fd = read_fd
 
     def result(self):
-        """Waits for its end; what the function returned, or the exception it raised."""
+        """Waits until the process ends. Returns what the function returned, or raises what it raised."""
         with os.fdopen(self.read_fd, "rb") as file:
             data = file.read()
         os.waitpid(self.pid, 0)
@@ -203,12 +203,14 @@ def become(user):
 
 
 def as_user(user, function, *arguments):
-    """What function(*arguments) returns in a process of that user; file descriptors do not come back."""
+    """What function(*arguments) returns in a process of that user. It cannot return file descriptors."""
     return Child(function, *arguments, user=user).result()
 
 
 def run(*command, check=True, **options):
-    """Runs a command; its standard output as text. Standard error is part of the failure, if it fails."""
+    """Runs a command. Returns its standard output, or fails with its output and standard error.
+
+    With check=False, returns the CompletedProcess, whatever its status."""
     done = subprocess.run(command, text=True, capture_output=True, check=False, **options)
     if check and done.returncode != 0:
         raise AssertionError(f"{' '.join(command)}: status {done.returncode}\n{done.stdout}{done.stderr}")
@@ -221,7 +223,7 @@ def run_in_unit(unit, *command, check=True, user=None, **properties):
 
 
 def start_unit(unit, *command, user=None, **properties):
-    """Starts a command as a service of that name, which is there until it ends or stop_unit()."""
+    """Starts a command as a service of that name, which runs until it ends or stop_unit() stops it."""
     run(*unit_command(unit, user, properties), "--", *command)
 
 
@@ -260,7 +262,7 @@ def unit_pids(unit=SERVICE):
 
 
 def pids_named(name):
-    """Processes by the name the kernel has for them, of which it keeps 15 characters."""
+    """The processes of that name. The kernel keeps 15 characters of a name."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -290,12 +292,12 @@ def write_file(path, value):
 
 
 def keyed(path):
-    """A file of lines 'KEY NUMBER', as /proc/vmstat and many of a control group's are."""
+    """The numbers in a file of lines 'KEY NUMBER', such as /proc/vmstat and many files of a control group."""
     return {key: int(value) for key, value in (line.split() for line in read_file(path).splitlines())}
 
 
 def meminfo(name):
-    """A line of /proc/meminfo, in bytes."""
+    """The value of a line of /proc/meminfo, in bytes."""
     return int(re.search(rf"(?m)^{name}:\s*(\d+) kB$", read_file("/proc/meminfo"))[1]) << 10
 
 
@@ -305,13 +307,13 @@ def module_loaded(name):
 
 
 def fdinfo(fd, pid="self"):
-    """What the kernel says of a file descriptor; for a dma-buf 'size', 'count' and 'exp_name' among it."""
+    """The fields of /proc/PID/fdinfo/FD; a dma-buf's include 'size', 'count' and 'exp_name'."""
     with open(f"/proc/{pid}/fdinfo/{fd}", encoding="utf-8", errors="replace") as file:
         return {name: value.strip() for name, _, value in (line.partition(":") for line in file)}
 
 
 def live_buffers():
-    """The inode numbers of all dma-bufs there are, whoever holds them."""
+    """The inode numbers of all dma-bufs in the machine."""
     if not os.path.ismount("/sys/kernel/debug"):
         run("mount", "-t", "debugfs", "debugfs", "/sys/kernel/debug")
     with open("/sys/kernel/debug/dma_buf/bufinfo", encoding="utf-8", errors="replace") as file:
@@ -326,7 +328,7 @@ def map_buffer(fd, size, writable=True):
 
 
 def sync_buffer(fd, end=False, write=True):
-    """DMA_BUF_IOCTL_SYNC: begins or ends the CPU's access."""
+    """Begins or ends the CPU's access (DMA_BUF_IOCTL_SYNC)."""
     fcntl.ioctl(fd, 0x40086200, struct.pack("Q", (3 if write else 1) | (4 if end else 0)))
 
 
@@ -337,7 +339,7 @@ def group_members(name):
 # The harness
 
 class Result(unittest.TestResult):
-    """Prints a line a test as soon as it has ended; what went wrong goes to standard error."""
+    """Prints one line for each test as soon as the test has ended. What went wrong goes to standard error."""
 
     def __init__(self):
         super().__init__()
@@ -389,7 +391,7 @@ def name_of(test):
 
 
 def tell_machine_state():
-    """For whoever has to find out why: the end of the daemon's journal and of the kernel's log."""
+    """Prints the end of the daemon's journal and of the kernel's log, which help to find the reason of a failure."""
     for command in (["journalctl", "--no-pager", "-o", "short-monotonic", "-n", "60", "-u", "dmaheapd*"],
                     ["journalctl", "--no-pager", "-o", "short-monotonic", "-n", "15", "-k"]):
         print("---", *command, file=sys.stderr)
@@ -397,7 +399,8 @@ def tell_machine_state():
 
 
 def test_classes(module):
-    """The test classes that a module defines, in the order in which they stand there. Classes that it imports are not its own."""
+    """The test classes that a module defines, in the order in which they stand there. Classes that it imports are not
+    its own."""
     return [item for item in vars(module).values()
             if isinstance(item, type) and issubclass(item, unittest.TestCase) and item.__module__ == module.__name__]
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the suites of the workers share: the files of a control group, and clients whose request stands still."""
+"""What the suites of the workers share: files of control groups, clients whose request stands still, and the
+protocol."""
 
 import contextlib
 import fcntl
@@ -19,7 +20,8 @@ DROP_IN = "/run/systemd/system/dmaheapd.service.d/test.conf"
 
 @contextlib.contextmanager
 def service_with(*lines):
-    """Lines of the service's unit file that hold meanwhile; the next client starts it with them, and without them after."""
+    """Within this context the daemon's unit has these lines. It is stopped at both ends, and the next client starts
+    it."""
     os.makedirs(os.path.dirname(DROP_IN), exist_ok=True)
     with open(DROP_IN, "w", encoding="ascii") as file:
         file.write("\n".join(("[Service]", *lines, "")))
@@ -88,7 +90,7 @@ class WorkerTest(AccountingTest):
     CONFIG = "[Daemon]\nIdleTimeoutSec=infinity\n[Limits]\nClientBytesMax=infinity\nUserBytesMax=infinity\n"
 
     def frozen_cgroup(self, path):
-        """A control group made by hand, and frozen; it is thawed when the test is over."""
+        """A control group made by hand that the test may freeze. It is thawed and emptied when the test is over."""
         self.cgroup(path)
         self.addCleanup(self.end_cgroup, path)
         return path
@@ -99,12 +101,13 @@ class WorkerTest(AccountingTest):
             write(path, "cgroup.kill", 1)
 
     def worker_of(self, cgroup):
-        """The worker in that control group, once it is there."""
+        """Waits for a worker in that control group; its pid."""
         return vmtest.wait_until(lambda: next((pid for pid in worker_pids() if pid in processes(cgroup)), None), DEADLINE,
                                  f"there is a worker in {cgroup}")
 
     def begin(self, connection, cgroup, **parameters):
-        """Sends a request of a client whose control group is frozen; the worker that has it, and has not begun."""
+        """Sends the request of a client in a frozen control group. Returns the pid of its worker, which cannot
+        begin."""
         connection.send("Allocate", {"size": 4096, **parameters})
         return self.worker_of(cgroup)
 
@@ -120,17 +123,17 @@ def is_gone(pid):
 
 
 def victims(cgroup):
-    """The names of those whom the OOM killer has taken there, as far as the kernel's log goes back."""
+    """The names of the processes that the OOM killer has killed there, as far as the kernel's log goes back."""
     return re.findall(rf"oom-kill:.*,task_memcg={re.escape(cgroup)},task=([^,]*),", vmtest.run("dmesg"))
 
 
-# What a kernel does not end a process for that has not asked for them (signal(7)). The last three would stop it, but not in
-# a process group without a parent in its session, such as a service's (setpgid(2), "orphaned").
+# Signals whose default is not to end a process (signal(7)). The last three stop a process, but not in an orphaned
+# process group (setpgid(2)), and a service's is one.
 SIGNALS_IGNORED = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH,
                    signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 
 
-# The protocol of worker-protocol.h, spoken to the real programs
+# The protocol of worker-protocol.h, for tests that stand in for the daemon
 
 SPAWNER = "/usr/libexec/dmaheapd-spawner"
 SPAWNER_TITLE = "dmaheapd-spawner: room for the title of a worker, which is written over this one, and is not short"
@@ -145,7 +148,7 @@ PIDFD_INFO_EXIT = 1 << 3
 
 
 class Process:
-    """A process that others are the parents of, by its pidfd."""
+    """A process known by its pidfd, which need not be our child."""
 
     def __init__(self, pidfd):
         self.pidfd = pidfd
@@ -154,7 +157,7 @@ class Process:
         return bool(select.select([self.pidfd], [], [], timeout)[0])
 
     def exit_status(self):
-        """As wait(2) would have it, once it has ended."""
+        """Waits until it has ended; its status as wait(2) has it."""
         vmtest.wait_until(self.has_ended, DEADLINE, "the process has ended")
 
         def told():
@@ -173,7 +176,7 @@ class Process:
 
 
 class Worker(Process):
-    """A worker whose daemon we are."""
+    """A worker for which the test is the daemon."""
 
     def __init__(self, pid, pidfd, sock):
         super().__init__(pidfd)
@@ -183,7 +186,7 @@ class Worker(Process):
         socket.send_fds(self.socket, [data], fds)
 
     def receive(self):
-        """What it says: (id, error, n_buffers) and file descriptors; None at its end."""
+        """The next reply: (id, error, n_buffers) and file descriptors; None if the worker has ended."""
         try:
             data, fds, _, _ = socket.recv_fds(self.socket, 1 << 10, vmtest.FDS_MAX)
         except ConnectionResetError:
@@ -196,7 +199,7 @@ class Worker(Process):
 
 
 class Spawner(Process):
-    """A spawner whose daemon we are."""
+    """A spawner for which the test is the daemon."""
 
     def __init__(self):
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -206,7 +209,8 @@ class Spawner(Process):
         super().__init__(os.pidfd_open(self.child.pid))
 
     def spawn_raw(self, data, fds):
-        """What it says to any message: (id, error, pid) and file descriptors, or None for its end."""
+        """Sends any message. Returns the reply, (id, error, pid) and file descriptors, or None if the spawner has
+        ended."""
         try:
             socket.send_fds(self.socket, [data], fds)
             data, fds, _, _ = socket.recv_fds(self.socket, 1 << 10, 8)
@@ -215,7 +219,7 @@ class Spawner(Process):
         return (SPAWN_REPLY.unpack(data), fds) if data else None
 
     def spawn(self, cgroup="", number=1):
-        """A worker in that control group."""
+        """Starts a worker in that control group."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(DEADLINE)
         cgroup_fd = os.open(CGROUPS + cgroup, os.O_RDONLY | os.O_DIRECTORY)
@@ -226,7 +230,7 @@ class Spawner(Process):
         return Worker(pid, fds[0], ours)
 
     def close(self):
-        """Its workers end with it. Returns its exit status, as wait(2) has it."""
+        """Ends the spawner and with it its workers. Returns its exit status as wait(2) has it."""
         self.socket.close()
         status_then = os.waitpid(self.child.pid, 0)[1]
         os.close(self.child.read_fd)
