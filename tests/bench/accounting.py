@@ -3,9 +3,9 @@
 # testbed: kernel=stock timeout=3600
 """What accounting costs: requests beside 20,000 buffers, the census of them, and clients that hammer at their limits.
 
-Each ratio is of the medians of RUNS runs a side, in turn; in brackets the lowest and the highest ratio of two runs that came
-one after the other. The lines 'A/A' compare every other run of the first side with the rest of them: that much is noise.
-"""
+Each ratio is of the medians of RUNS runs a side, in turn; in brackets the lowest and the highest ratio of two runs that
+came one after the other. The lines 'A/A' compare every other run of the first side with the rest of them: that much is
+noise. """
 
 import os
 import re
@@ -82,7 +82,8 @@ def fill():
 
 
 def workers_gone():
-    """No client but the one that is measured has a worker any more: those end when they have had nothing to do for a while."""
+    """No client but the one that is measured has a worker any more: those end when they have had nothing to do for a
+    while."""
     for n in range(CLIENTS):
         with open(f"{CGROUPS}/bench-{n}.scope/cgroup.procs", encoding="ascii") as file:
             if file.read():
@@ -91,7 +92,8 @@ def workers_gone():
 
 
 def censuses(connection):
-    """The median of the seconds in which a question that takes a census is answered, asked when one may begin at once."""
+    """The median of the seconds in which a question that takes a census is answered, asked when one may begin at
+    once."""
     taken = []
     for _ in range(10):
         time.sleep(1.1)
@@ -232,7 +234,8 @@ def main():
         fds = measure_buffers(connection)
         print(f"a census of {len(kernel_buffers())} buffers, milliseconds: {censuses(connection) * 1e3:.0f} (budget none)")
         print(f"a census of {HAMMERS * EACH} buffers, milliseconds: {few * 1e3:.0f} (budget none)", flush=True)
-        # No request waits longer than a second for a census: where one of so many takes a twentieth of that, they take more.
+        # No request waits longer than a second for a census: where one of so many takes a twentieth of that, they take
+        # more.
         measure_hammers(connection, hammers, f" and {CLIENTS * EACH} buffers", "none", "none")
         vmtest.close_fds(fds)
     hammers.end()

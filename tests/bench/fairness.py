@@ -3,10 +3,11 @@
 # testbed: kernel=stock append="cma=1G" memory=3072 timeout=5400
 """Who waits for whom: a client's small requests beside four others that want a lot, each in its way.
 
-The two of them that never pause leave no processor idle where there are two, and everybody else waits for the scheduler. How
-long, is seen beside two processes that do the same with the heaps themselves, of whom the daemon knows nothing: what is more
-than that is the daemon's. A figure is a ratio of medians of runs in turn; in brackets the lowest and the highest ratio of two
-runs that came one after the other. 'A/A' is the same of two sides that are alike: that much is noise."""
+The two of them that never pause leave no processor idle where there are two, and everybody else waits for the
+scheduler. How long, is seen beside two processes that do the same with the heaps themselves, of whom the daemon knows
+nothing: what is more than that is the daemon's. A figure is a ratio of medians of runs in turn; in brackets the lowest
+and the highest ratio of two runs that came one after the other. 'A/A' is the same of two sides that are alike: that
+much is noise."""
 
 import contextlib
 import mmap
@@ -59,8 +60,8 @@ def free_memory():
 
 
 def busy_pages():
-    """Memory that is in use and can be moved, a good part of it where the region is. It is let go, a part at a time, and taken
-    again, so that what was moved away from there is replaced."""
+    """Memory that is in use and can be moved, a good part of it where the region is. It is let go, a part at a time,
+    and taken again, so that what was moved away from there is replaced."""
     part = 16 * MIB
     parts = []
     while True:

@@ -3,8 +3,8 @@
 # testbed: kernel=stock build=hooks append="cma=64M" timeout=1800
 """Workers: how soon one is there, and what it costs.
 
-Each figure is a ratio of medians of runs in turn; in brackets the lowest and the highest ratio of two runs that came one after
-the other. 'A/A' is the same of two sides that are alike: that much is noise."""
+Each figure is a ratio of medians of runs in turn; in brackets the lowest and the highest ratio of two runs that came
+one after the other. 'A/A' is the same of two sides that are alike: that much is noise."""
 
 import contextlib
 import statistics
@@ -38,7 +38,8 @@ def bench_start():
 
 
 def bench_hop():
-    """What a worker adds, and all else: an Allocate of a page, over a call that the daemon answers without looking at anything."""
+    """What a worker adds, and all else: an Allocate of a page, over a call that the daemon answers without looking at
+    anything."""
     calls, infos = [], []
     with cgroup("/bench-hop") as place, client(place) as connection:
         for _ in range(RUNS):

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""The suite 'testbed': the testbed's own parts in Python, without a machine. The emulator is a script that does what it is told.
+"""The suite 'testbed': the testbed's own parts in Python, without a machine. The emulator is a script that does what it
+is told.
 
 The harness is that of the suites in machines (tests/vm/lib)."""
 
@@ -166,7 +167,8 @@ echo $n >@COUNT@
 
 
 class MachineTest(FolderTest):
-    """A Machine whose emulator is a shell script: $stdout, $stderr, $status and $console are its files, $n the number of the try."""
+    """A Machine whose emulator is a shell script: $stdout, $stderr, $status and $console are its files, $n the number
+    of the try."""
 
     def machine(self, script, **keywords):
         emulator = self.write("qemu/usr/lib64/ld-linux-x86-64.so.2", EMULATOR.replace("@COUNT@", str(self.folder / "count")) + script)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Times what programs and importers do with heaps: a line 'HEAP OPERATION BYTES NANOSECONDS' each, the median of some."""
+"""Times what programs and importers do with heaps: a line 'HEAP OPERATION BYTES NANOSECONDS' each, the median of
+some."""
 
 import fcntl
 import os

@@ -32,7 +32,8 @@ def call(function, *arguments):
 
 
 def run_in_build_tree(source, folder, *program, output):
-    """Runs a program in the build tree, where 'source' is /src (read-only) and 'folder' is /work. Returns its exit status."""
+    """Runs a program in the build tree, where 'source' is /src (read-only) and 'folder' is /work. Returns its exit
+    status."""
     return run(*command("in_build_tree", source, folder, *program), stdout=output, stderr=subprocess.STDOUT)
 
 
@@ -57,5 +58,6 @@ def make(kernel, build):
 
 
 def use_source(source):
-    """From now on the project is what it is in 'source', for this run and those that it starts, whatever is edited meanwhile."""
+    """From now on the project is what it is in 'source', for this run and those that it starts, whatever is edited
+    meanwhile."""
     os.environ["TESTBED_SOURCE"] = str(source)

@@ -7,11 +7,13 @@ EXIT_TESTBED = 125
 
 
 class Failure(Exception):
-    """The testbed itself has failed, for the reason given; an empty one if it has been told already. Ends the run with 125."""
+    """The testbed itself has failed, for the reason given; an empty one if it has been told already. Ends the run with
+    125."""
 
 
 class Progress:
-    """Whether the testbed tells what it is doing: 'exec' prints nothing but what its script prints, unless a person looks on."""
+    """Whether the testbed tells what it is doing: 'exec' prints nothing but what its script prints, unless a person
+    looks on."""
 
     shown = False
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One virtual machine: its folder, its start, and waiting for what its script says.
 
-A machine never outlives the run: it dies with this process, however that happens. What its script prints is copied byte for
-byte while it runs. The folder is kept when a run fails, and goes when it succeeds.
-"""
+A machine never outlives the run: it dies with this process, however that happens. What its script prints is copied byte
+for byte while it runs. The folder is kept when a run fails, and goes when it succeeds. """
 
 import datetime
 import os
@@ -18,8 +17,8 @@ from pathlib import Path
 import door
 from failure import Failure, tell_progress
 
-# The machine has to reach multi-user.target in so many seconds. The debug kernel, all of whose checks are emulated, on a busy
-# host, may take four times as long.
+# The machine has to reach multi-user.target in so many seconds. The debug kernel, all of whose checks are emulated, on
+# a busy host, may take four times as long.
 BOOT_TIMEOUT = 300
 N_TRIES = 3
 
@@ -135,8 +134,8 @@ class Machine:
                 self.wait_for_output(*sizes)
                 break
             except WentDown as down:
-                # An emulated processor loses a race with the kernel's patching of its own code now and then. There is no
-                # other try where a module of ours was loaded: it may be its fault.
+                # An emulated processor loses a race with the kernel's patching of its own code now and then. There is
+                # no other try where a module of ours was loaded: it may be its fault.
                 if down.began or n == N_TRIES or b"Tainted:" in self.console():
                     raise self.failure(down) from None
                 tell_progress(f"the machine did not come up, trying again: {down}")

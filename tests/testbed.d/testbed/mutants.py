@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Faults that are planted to see whether the tests see them: 'tests/testbed mutants'.
 
-A mutant is a file tests/mutants/NAME.patch. Its first lines say 'Fault:' (one sentence), 'Suites:' (the suites to run, in this
-order; 'unit' is meson's tests of the release build) and 'Seen by:' (the test that saw it when it was written); then comes the
-patch. Each runs in a process of its own, with a copy of the project's source that has the fault.
+A mutant is a file tests/mutants/NAME.patch. Its first lines say 'Fault:' (one sentence), 'Suites:' (the suites to run,
+in this order; 'unit' is meson's tests of the release build) and 'Seen by:' (the test that saw it when it was written);
+then comes the patch. Each runs in a process of its own, with a copy of the project's source that has the fault.
 
-A fault counts as seen only when a test says so. A build that fails, or a machine that dies, is an error, and not a test.
-"""
+A fault counts as seen only when a test says so. A build that fails, or a machine that dies, is an error, and not a
+test. """
 
 import contextlib
 import re
@@ -84,7 +84,8 @@ def run(arguments):
 
 
 def tell_outcome(one):
-    """Prints what a mutant's process has found out. What that process has told besides is of use only after an error."""
+    """Prints what a mutant's process has found out. What that process has told besides is of use only after an
+    error."""
     said = report.read(one.stdout).strip()
     if one.status not in (SEEN, NOT_SEEN) or not said:
         said = f"{said or one.job.name + ': ERROR'}\n" + report.last_lines(report.read(one.stderr), 40, "    ! ").rstrip()

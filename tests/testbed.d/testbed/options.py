@@ -51,7 +51,8 @@ class Options:
 
 
 def parse(arguments):
-    """The options at the beginning of 'arguments', checked, and the arguments that are left: '--NAME VALUE' or '--NAME=VALUE'."""
+    """The options at the beginning of 'arguments', checked, and the arguments that are left: '--NAME VALUE' or
+    '--NAME=VALUE'."""
     options, rest = Options(), list(arguments)
     while rest and rest[0].startswith("--"):
         name, equals, value = rest.pop(0).partition("=")

@@ -82,7 +82,8 @@ def check_result(label, status, seconds, stdout):
 
 
 def meson_result(label, seconds, stdout, planned=None):
-    """The result of 'meson test'. What is skipped has not been tested. 'planned' is how many must have passed, if it is known."""
+    """The result of 'meson test'. What is skipped has not been tested. 'planned' is how many must have passed, if it is
+    known."""
     output = read(stdout)
     passed = meson_count(output, "Ok")
     if planned is not None:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The suites that run in machines, and what their heads say.
 
-A suite is a script in tests/vm (a benchmark one in tests/bench) whose lines '# testbed: …' say in which machines it runs: one
-line a machine, or several where it names several kernels or builds. See tests/vm/lib/vmtest.py.
-"""
+A suite is a script in tests/vm (a benchmark one in tests/bench) whose lines '# testbed: …' say in which machines it
+runs: one line a machine, or several where it names several kernels or builds. See tests/vm/lib/vmtest.py. """
 
 import shlex
 from dataclasses import dataclass
@@ -32,7 +31,8 @@ class Suite:
         return any("long" in words for words in self.head())
 
     def host_kernels(self):
-        """A benchmark that compares machines runs on the host: the kernels of its line 'host kernel=NAME,…'; None for others."""
+        """A benchmark that compares machines runs on the host: the kernels of its line 'host kernel=NAME,…'; None for
+        others."""
         for words in self.head():
             if words[:1] == ["host"]:
                 return [kernel for word in words[1:] for kernel in word.removeprefix("kernel=").split(",")]
@@ -94,7 +94,8 @@ def suites_in(folder, prefix):
 
 
 def choose(suites, names):
-    """The names of suites that are meant by these; by none, all that are not long. Raises Failure for one that there is not."""
+    """The names of suites that are meant by these; by none, all that are not long. Raises Failure for one that there is
+    not."""
     if not names:
         return [suite.name for suite in suites.values() if not suite.is_long()]
     for name in names:
