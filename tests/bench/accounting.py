@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock timeout=3600
-"""What accounting costs: requests beside 20,000 buffers, the census of them, and clients that hammer at their limits.
+"""The cost of accounting: requests beside 20,000 buffers, a census of them, and clients that ask at their limits.
 
-Each ratio is of the medians of RUNS runs a side, in turn; in brackets the lowest and the highest ratio of two runs that
-came one after the other. The lines 'A/A' compare every other run of the first side with the rest of them: that much is
-noise. """
+Each figure is the ratio of the medians of both sides' RUNS runs, which alternate. The brackets have the lowest and the
+highest ratio of two successive runs. The lines 'A/A' compare every other run of the first side with the rest of them,
+which shows the noise."""
 
 import os
 import re
@@ -54,7 +54,7 @@ def usage(connection):
 
 
 def request(connection):
-    """The nanoseconds of one."""
+    """The nanoseconds of one request."""
     start = time.perf_counter_ns()
     fds = allocate(connection)
     taken = time.perf_counter_ns() - start
@@ -63,7 +63,7 @@ def request(connection):
 
 
 def requests(connection):
-    """The median of some, after a census, so that the last run's records are gone."""
+    """The median of REQUESTS requests. A census first removes the records of the run before."""
     usage(connection)
     for _ in range(REQUESTS // 10):
         request(connection)
@@ -71,7 +71,7 @@ def requests(connection):
 
 
 def fill():
-    """As many buffers of as many clients: this process is one after the other."""
+    """Allocates EACH buffers for each of CLIENTS clients. This process is one after the other of them."""
     fds = []
     for n in range(CLIENTS):
         move_to(f"/bench-{n}.scope")
@@ -82,8 +82,7 @@ def fill():
 
 
 def workers_gone():
-    """No client but the one that is measured has a worker any more: those end when they have had nothing to do for a
-    while."""
+    """Whether only the client that is measured has a worker. The others' workers end when they are idle."""
     for n in range(CLIENTS):
         with open(f"{CGROUPS}/bench-{n}.scope/cgroup.procs", encoding="ascii") as file:
             if file.read():
@@ -92,8 +91,7 @@ def workers_gone():
 
 
 def censuses(connection):
-    """The median of the seconds in which a question that takes a census is answered, asked when one may begin at
-    once."""
+    """The median of the seconds that a call takes that needs a census, when the census may begin at once."""
     taken = []
     for _ in range(10):
         time.sleep(1.1)
@@ -104,12 +102,12 @@ def censuses(connection):
 
 
 def logged_censuses():
-    """For how many seconds the daemon has been counting since it began."""
+    """The seconds that the daemon has spent in censuses since its start."""
     return sum(map(int, re.findall(r"A census took (\d+) us", vmtest.journal()))) / 1e6
 
 
 def hammer(n, control):
-    """Holds all it may, and asks for more from each byte of the socket to the next, which it answers."""
+    """Holds all that it may have. A byte on the socket makes it ask for more until the next byte, which it answers."""
     move_to(f"/bench-hammer{n}.scope")
     with vmtest.Varlink() as connection:
         fds = allocate(connection, count=EACH)
@@ -164,7 +162,7 @@ class Hammers:
 
 
 def requests_for(connection, seconds):
-    """All that are made in that time: their median, and what one of twenty takes longer than."""
+    """Makes requests for that time. Returns their median and their 95th percentile."""
     usage(connection)
     taken, end = [], time.monotonic() + seconds
     while time.monotonic() < end:
@@ -194,7 +192,7 @@ def measure_buffers(connection):
 
 
 def measure_hammers(connection, hammers, what, ratio_budget, share_budget):
-    """Clients that hammer for a while, and then do not."""
+    """Compares requests beside clients that ask without end with requests beside the same clients at rest."""
     quiet, busy, quiet_late, busy_late, shares = [], [], [], [], []
     for _ in range(RUNS):
         median, late = requests_for(connection, SECONDS)
@@ -218,7 +216,7 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (65536, 65536))
     os.makedirs("/run/systemd/system/dmaheapd.service.d", exist_ok=True)
     with open("/run/systemd/system/dmaheapd.service.d/bench.conf", "w", encoding="ascii") as file:
-        # Its debug lines say how long censuses took; none of them is of a request.
+        # The daemon's debug lines say how long each census took. Requests log nothing.
         file.write("[Service]\nEnvironment=DMAHEAPD_LOG_LEVEL=debug\nLogRateLimitIntervalSec=0\n")
     vmtest.systemctl("daemon-reload")
     configure(CONFIG)
@@ -234,8 +232,8 @@ def main():
         fds = measure_buffers(connection)
         print(f"a census of {len(kernel_buffers())} buffers, milliseconds: {censuses(connection) * 1e3:.0f} (budget none)")
         print(f"a census of {HAMMERS * EACH} buffers, milliseconds: {few * 1e3:.0f} (budget none)", flush=True)
-        # No request waits longer than a second for a census: where one of so many takes a twentieth of that, they take
-        # more.
+        # No request waits longer than a second for a census to begin. Where a census takes more than 50 ms, that bound
+        # makes censuses take more than 5 % of the time.
         measure_hammers(connection, hammers, f" and {CLIENTS * EACH} buffers", "none", "none")
         vmtest.close_fds(fds)
     hammers.end()

@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock append="cma=1G" memory=3072 timeout=5400
-"""Who waits for whom: a client's small requests beside four others that want a lot, each in its way.
+"""Small requests of one client beside four other clients, each of which wants a lot in its own way.
 
-The two of them that never pause leave no processor idle where there are two, and everybody else waits for the
-scheduler. How long, is seen beside two processes that do the same with the heaps themselves, of whom the daemon knows
-nothing: what is more than that is the daemon's. A figure is a ratio of medians of runs in turn; in brackets the lowest
-and the highest ratio of two runs that came one after the other. 'A/A' is the same of two sides that are alike: that
-much is noise."""
+Two of them never pause, which leaves neither of two processors idle: every other process waits for the scheduler. So the
+same requests are timed beside two processes that use the heaps without a daemon; only what is above that is the
+daemon's. A figure is the ratio of the medians of both sides' runs, which alternate. The brackets have the lowest and the
+highest ratio of two successive runs. 'A/A' compares two sides that are alike, which shows the noise."""
 
 import contextlib
 import mmap
@@ -42,7 +41,7 @@ def allocate_in_a_loop(place, size, role):
     with vmtest.Varlink(timeout=DEADLINE) as connection:
         while True:
             reply = connection.call("Allocate", {"size": size, "role": role})
-            # The last buffer may live for a moment longer, with its worker.
+            # The buffer before may live for a moment longer, with its worker.
             assert reply.error in (None, "OutOfMemory", "QuotaExceeded"), reply
             vmtest.close_fds(reply.fds)
 
@@ -60,14 +59,15 @@ def free_memory():
 
 
 def busy_pages():
-    """Memory that is in use and can be moved, a good part of it where the region is. It is let go, a part at a time,
-    and taken again, so that what was moved away from there is replaced."""
+    """Keeps memory in use that can be moved, much of it in the region.
+
+    It is freed and taken again, part by part, so that new memory takes the place of what was moved out of the region."""
     part = 16 * MIB
     parts = []
     while True:
         if free_memory() < KEPT_FREE:
             parts.pop(0).close()
-            time.sleep(0.2)  # it is to be in use, not to take a processor for itself
+            time.sleep(0.2)  # this process is to use memory, not a whole processor
         parts.append(mmap.mmap(-1, part))
         parts[-1][::PAGE] = b"x" * (part // PAGE)
 
@@ -77,7 +77,7 @@ def process(function, *arguments):
     child = vmtest.Child(function, *arguments)
     try:
         yield child
-        if os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):  # it never ends of its own accord
+        if os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):  # it ends only with an error
             child.result()
     finally:
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
@@ -88,7 +88,7 @@ def process(function, *arguments):
 
 @contextlib.contextmanager
 def strangers():
-    """Two processes that do without a daemon what two of the others do."""
+    """Two processes that do the same as two of the others, without a daemon."""
     with contextlib.ExitStack() as stack:
         places = [stack.enter_context(cgroup(f"/bench-stranger-{n}")) for n in range(2)]
         stack.enter_context(process(allocate_without_daemon, places[0], 256 * MIB, "system"))
@@ -98,7 +98,7 @@ def strangers():
 
 @contextlib.contextmanager
 def others():
-    """Four clients that want a lot, each in its way."""
+    """Four clients that want a lot, each in its own way."""
     with contextlib.ExitStack() as stack:
         places = [stack.enter_context(cgroup(f"/bench-other-{n}")) for n in range(4)]
         stack.enter_context(process(allocate_in_a_loop, places[0], 256 * MIB, "system"))

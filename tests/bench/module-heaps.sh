@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: host kernel=upstream,tristate
 #
-# Our heaps' times over those of the kernel's own: machines of both kernels in turn, as many as RUNS of each, each of
-# which gives one median a figure. What is printed is the ratio of the medians of those, in brackets the lowest and the
-# highest ratio of two machines that ran one after the other. The lines 'A/A' compare every other machine of the
-# kernel's own heaps with the rest of them: that much is noise.
+# Compares the times of our heaps with those of the kernel's own. RUNS machines of each kernel run in turn, and each gives
+# one median a figure. A line has the ratio of the medians of these, and in brackets the lowest and the highest ratio of
+# two successive machines. The lines 'A/A' compare every other machine of the kernel's own heaps with the rest of them,
+# which shows the noise.
 
 set -euo pipefail
 
@@ -14,17 +14,17 @@ tests=$(cd "$folder/.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# measure KERNEL: one machine's figures, into $work/one.
+# measure KERNEL: puts one machine's figures into $work/one.
 measure() {
         "$tests/testbed" exec --kernel "$1" --append cma=512M --memory 2560 --timeout 1800 \
                 "$folder/guest/module-heaps.py" >"$work/one"
 }
 
 for run in $(seq "${RUNS:-5}"); do
-        # Whoever goes first has the colder host.
+        # The first machine of a pair finds colder caches, so the order alternates.
         if ((run % 2)); then kernels='upstream tristate'; else kernels='tristate upstream'; fi
         for kernel in $kernels; do
-                # An emulated machine fails now and then by no fault of what is measured.
+                # An emulated machine may fail for reasons of its own, so it gets a second try.
                 measure "$kernel" || measure "$kernel"
                 sed "s/^/$kernel $run /" "$work/one" >>"$work/samples"
         done

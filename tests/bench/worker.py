@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: kernel=stock build=hooks append="cma=64M" timeout=1800
-"""Workers: how soon one is there, and what it costs.
+"""The cost of workers: their start, their memory, and what they add to a request and to systemctl stop.
 
-Each figure is a ratio of medians of runs in turn; in brackets the lowest and the highest ratio of two runs that came
-one after the other. 'A/A' is the same of two sides that are alike: that much is noise."""
+Each figure is the ratio of the medians of both sides' runs, which alternate. The brackets have the lowest and the highest
+ratio of two successive runs. 'A/A' compares two sides that are alike, which shows the noise."""
 
 import contextlib
 import statistics
@@ -18,7 +18,7 @@ from workertest import CGROUPS
 
 RUNS = 7
 
-# How soon there is one
+# The start of a worker
 
 def bench_start():
     samples = {}
@@ -38,8 +38,7 @@ def bench_start():
 
 
 def bench_hop():
-    """What a worker adds, and all else: an Allocate of a page, over a call that the daemon answers without looking at
-    anything."""
+    """Compares an Allocate of a page with GetInfo, which the daemon answers at once and without a worker."""
     calls, infos = [], []
     with cgroup("/bench-hop") as place, client(place) as connection:
         for _ in range(RUNS):

@@ -5,7 +5,7 @@
 #
 # The cache holds entries of several kinds (build trees, kernels, builds, ...). An entry is a directory named by a
 # hash of all that it was made from. It is made under tmp/ while its lock is held and renamed into place when it is
-# complete, so that nobody ever sees a half-made one, and two runs that want the same one wait for each other.
+# complete, so that no run ever sees a half-made one, and two runs that want the same one wait for each other.
 
 CACHE=/var/cache/dmaheapd-testbed
 
@@ -15,30 +15,30 @@ SHOW_PROGRESS=no
 # The exit status for failures of the testbed itself.
 readonly EXIT_TESTBED=125
 
-# progress TEXT…: one line about what is being done.
+# progress TEXT…: prints one line about what is being done.
 progress() {
         if [[ $SHOW_PROGRESS == yes ]]; then
                 printf 'testbed: %s\n' "$*" >&2
         fi
 }
 
-# die TEXT…: the testbed itself has failed.
+# die TEXT…: ends the run, because the testbed itself has failed.
 die() {
         printf 'testbed: %s\n' "$*" >&2
         exit "$EXIT_TESTBED"
 }
 
-# require_root: everything here needs root (chroot, mounts, packages).
+# require_root: fails without root, which chroot, mounts and packages need.
 require_root() {
         [[ $EUID -eq 0 ]] || die "must be run as root"
 }
 
-# hash_text TEXT…: 24 hex digits naming what the arguments say.
+# hash_text TEXT…: prints 24 hex digits that name these arguments.
 hash_text() {
         printf '%s\0' "$@" | sha256sum | cut -c 1-24
 }
 
-# cache_setup: the directories of the cache.
+# cache_setup: makes the directories of the cache.
 cache_setup() {
         mkdir -p "$CACHE"/{tmp,locks,logs} || die "cannot write $CACHE"
         find "$CACHE/logs" -mtime +30 -delete
@@ -68,20 +68,20 @@ cache_make() {
         touch --no-create "$entry"
 }
 
-# cache_fill KIND KEY LOG MAKER [ARG…]: the making itself; the lock is held.
+# cache_fill KIND KEY LOG MAKER [ARG…]: makes an entry. The caller holds its lock.
 cache_fill() {
         local kind=$1 key=$2 log=$3 maker=$4
         shift 4
         local dir=$CACHE/tmp/$kind-$key.$BASHPID
 
-        # What a run that was killed has left.
+        # A run that was killed may have left a half-made one.
         rm -rf --one-file-system "$CACHE/tmp/$kind-$key".*
         mkdir -p "$dir" "$CACHE/$kind"
         bash "$TESTBED_DIR/make-entry.sh" "$maker" "$dir" "$@" >"$log" 2>&1 </dev/null || return 1
         mv -T "$dir" "$CACHE/$kind/$key"
 }
 
-# cache_failed WHAT LOG: tells what went wrong and where to read more.
+# cache_failed WHAT LOG: prints the end of the log and where it is, and ends the run.
 cache_failed() {
         {
                 printf 'testbed: making %s failed; the end of %s:\n' "$1" "$2"
@@ -90,7 +90,7 @@ cache_failed() {
         exit "$EXIT_TESTBED"
 }
 
-# cache_prune KIND N: of the entries of one kind keeps the N that were used last, and all used within six hours.
+# cache_prune KIND N: removes entries of one kind but for the N used last and those used within six hours.
 cache_prune() {
         local entry
         [[ -d $CACHE/$1 ]] || return 0
@@ -101,7 +101,7 @@ cache_prune() {
 }
 
 # in_tree TREE [--bind SRC:DST[:ro]]… -- COMMAND…: runs COMMAND chrooted into TREE, with /proc, /sys, /dev and the
-# binds, in a mount namespace of its own, so that nothing stays mounted whatever happens.
+# binds, in a mount namespace of its own: whatever happens, nothing stays mounted.
 in_tree() {
         local tree=$1
         shift

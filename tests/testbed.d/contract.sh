@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# contract.sh TESTBED: what is promised of 'TESTBED exec', tried. Prints a plan, a line a check, and how many were made.
+# contract.sh TESTBED: tries what is promised of 'TESTBED exec'. Prints a plan, a line for each promise, and their number.
 
 set -u
 
@@ -11,7 +11,7 @@ trap 'rm -rf "$WORK"' EXIT
 cd "$WORK" || exit 1
 N=0
 
-# check NAME COMMAND…: one check.
+# check NAME COMMAND…: prints whether the command succeeds, which is one promise.
 check() {
         local name=$1
         shift
@@ -24,7 +24,7 @@ check() {
         fi
 }
 
-# one_of_its_kind: a machine that tries what most runs use; its status is 7.
+# one_of_its_kind: runs a machine with everything that most runs use; its status is 7.
 one_of_its_kind() {
         mkdir -p folder/sub added/inner
         echo 'from the folder' >folder/sub/file
@@ -67,7 +67,7 @@ expected_stderr() {
         printf '%s\n' disabled inactive 1 'user1 dmaheap' outsider 1048576
 }
 
-# Each of these runs in a folder of its own, at the same time as another machine.
+# Each function from here on runs in a folder of its own, at the same time as another one.
 out_of_time() {
         printf '#!/bin/sh\necho so far\nexec sleep 600\n' >slow
         "$TESTBED" exec --timeout 15 slow >out 2>err
@@ -86,7 +86,7 @@ signal() {
         echo $? >status
 }
 
-# ended SIGNAL: a machine whose 'exec' gets a signal while the script runs; what is left of it then goes to the file 'left'.
+# ended SIGNAL: sends the signal to 'exec' while the script runs. If the machine outlives it, makes the file 'left'.
 ended() {
         local exec_pid qemu_pid
         echo 'echo begun; exec sleep 600' >script
@@ -115,7 +115,7 @@ killed() {
         ended KILL
 }
 
-# nothing_left FOLDER: whether the machine there is gone, which was there before.
+# nothing_left FOLDER: succeeds if the machine of that folder ran and is gone.
 nothing_left() {
         [[ ! -e $1/left ]] && grep -q begun "$1/out"
 }
@@ -165,8 +165,8 @@ check 'a panic is 125' status_is panic 125
 check 'what was printed before it is there' cmp panic/out <(echo last words)
 check 'the panic is told' grep -q 'Kernel panic' panic/err
 check 'death by a signal is 128 and its number' status_is signal 137
-check 'who is told to end does' status_is told_to_end 143
-check 'its machine goes with it' nothing_left told_to_end
-check 'the machine of one that is killed goes, too' nothing_left killed
+check 'exec ends upon SIGTERM' status_is told_to_end 143
+check 'and ends its machine' nothing_left told_to_end
+check 'a machine ends with an exec that is killed' nothing_left killed
 check 'death by SIGKILL is 137' status_is killed 137
 echo "ran $N"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# What is taken of the machine the testbed runs on: a few packages, and where its packages come from.
+# The testbed takes from the host a few packages, and the address of the archive that they come from.
 
-# Command and package, one pair a line.
+# Commands that the testbed needs and the packages they are in, one pair a line.
 readonly HOST_NEEDS='
 mmdebstrap mmdebstrap
 cpio cpio
@@ -45,8 +45,8 @@ host_archive() {
         printf '%s\n' "$address"
 }
 
-# host_archive_known: the same, of what apt knows now. The suite this machine runs comes first; there may be other
-# people's archives, and Debian's security archive has an address of its own.
+# host_archive_known: the same, if apt knows it now. The suite that this machine runs comes first. Archives of others and
+# Debian's security archive do not count.
 host_archive_known() {
         local codename
         codename=$(. /etc/os-release && echo "${VERSION_CODENAME-}")
@@ -70,8 +70,8 @@ host_apt_conf() {
         fi
 }
 
-# host_tsc_khz: sets REPLY to the speed of the host's time stamp counter, which is also that of an emulated processor;
-# to nothing where the host has none.
+# host_tsc_khz: sets REPLY to the frequency of the host's time stamp counter in kHz, or to nothing if it has none. An
+# emulated processor has the same.
 host_tsc_khz() {
         local tree
         if [[ $(uname -m) != x86_64 ]]; then

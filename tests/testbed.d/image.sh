@@ -5,12 +5,12 @@
 # The run tree and the kernel's modules seldom change, the project's files do with each build, and only the last one,
 # a few kilobytes, is made for each run.
 
-# make_cpio FOLDER FILE: packs FOLDER.
+# make_cpio FOLDER FILE: packs FOLDER into FILE.
 make_cpio() {
         (cd "$1" && find . -print0 | LC_ALL=C sort -z | cpio --null --create --format=newc --quiet) >"$2"
 }
 
-# image_path DST: prints DST as it is where /bin, /lib and /sbin are links into /usr.
+# image_path DST: prints the path of DST in a system where /bin, /lib and /sbin are links into /usr.
 image_path() {
         local path
         path=$(realpath --canonicalize-missing --no-symlinks "/$1")
@@ -20,7 +20,7 @@ image_path() {
         printf '%s\n' "$path"
 }
 
-# image_run_files DIR SCRIPT FILE…: what one run adds, of RUN_ADD and RUN_ENABLE too (exec.sh), under DIR.
+# image_run_files DIR SCRIPT FILE…: puts under DIR what one run adds, with RUN_ADD and RUN_ENABLE (door.sh).
 image_run_files() {
         local dir=$1 add src dst release
         release=$(<"$KERNEL/release")
@@ -53,8 +53,8 @@ image_run_files() {
         fi
 }
 
-# image_test_modules DIR: puts of SOURCE the suites and what they share (tests/vm/lib) where Python finds them as modules, under DIR.
-# The script's own folder comes first, so its FILEs may have any name.
+# image_test_modules DIR: puts SOURCE's suites and what they share (tests/vm/lib) under DIR, where Python finds them as
+# modules. Python looks into the script's own folder first, so its FILEs may have any name.
 image_test_modules() {
         local tests=$1/usr/lib/testbed/tests
         mkdir -p "$tests/lib" "$1/usr/lib/python3/dist-packages"
@@ -63,8 +63,8 @@ image_test_modules() {
         printf '%s\n' /usr/lib/testbed/tests /usr/lib/testbed/tests/lib >"$1/usr/lib/python3/dist-packages/testbed.pth"
 }
 
-# image_depmod RUN-TREE RELEASE LAYER BELOW…: puts into LAYER, which brings modules, the lists of these and of those in
-# the layers BELOW.
+# image_depmod RUN-TREE RELEASE LAYER BELOW…: makes the lists of modules of LAYER, which has some, and of the layers BELOW,
+# and puts them into LAYER.
 image_depmod() {
         local run_tree=$1 release=$2 layer=$3 part merged=$3.merged
         shift 3
@@ -78,7 +78,7 @@ image_depmod() {
         rm -rf "$merged"
 }
 
-# image_enable DIR UNIT…: makes the links that 'systemctl enable UNIT' makes, in DIR, out of the units of the run tree,
+# image_enable DIR UNIT…: makes in DIR the links that 'systemctl enable UNIT' makes. The units are those of the run tree,
 # the project and DIR itself.
 image_enable() {
         local dir=$1 root=$RUN_DIR/enable tree layer

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# The kernels that are built, from Debian's own source package: tinyconfig and the fragments of kernel/. Each has,
-# besides what other kernels have, its headers in build/, to build modules against. 'upstream' and 'tristate' are one
-# image; they differ in whose modules of the heaps there are. 'in-tree' is for a suite that has to be asked for by name: there
-# module/ is a part of the kernel's tree.
+# The kernels that are built from Debian's source package, with tinyconfig and the fragments of kernel/. Besides what
+# other kernels have, each has its headers in build/, to build modules against. 'upstream' and 'tristate' have the same
+# image; 'upstream' has the kernel's own heap modules, 'tristate' has ours. 'in-tree', for a suite that runs by name only,
+# has module/ in the kernel's tree.
 
-# The series that is wanted; a newer one is taken where the archive has dropped it.
+# The series that is built. Where the archive has dropped it, a newer one is taken.
 : "${KERNEL_SOURCE_SERIES:=7.3}"
-# The oldest that the modules are for, which 'in-tree' is made of.
+# The oldest series that the modules are for; 'in-tree' is built from it.
 readonly KERNEL_SOURCE_OLDEST=7.2
 
 # The packages that kernels are built with, beside gcc itself.
@@ -31,7 +31,7 @@ kernel_make() {
         cache_prune kernel-image 4
 }
 
-# kernel_pick DIR RUN-TREE IMAGE NAME: makes a kernel of a built one.
+# kernel_pick DIR RUN-TREE IMAGE NAME: makes the kernel NAME out of a built image.
 kernel_pick() {
         local dir=$1 run_tree=$2 image=$3 name=$4 release
         release=$(<"$image/release")
@@ -44,8 +44,8 @@ kernel_pick() {
         make_cpio "$dir/modules" "$dir/modules.cpio"
 }
 
-# kernel_fragments CONFIG: prints the files of options that make the configuration CONFIG. The kernels that have heaps have
-# them by the fragment that we give to others.
+# kernel_fragments CONFIG: prints the files of options that make the configuration CONFIG. Kernels with heaps use the
+# fragment that we ship, module/dmabuf-heaps.config.
 kernel_fragments() {
         echo "$TESTBED_DIR/kernel/base.config"
         # shellcheck disable=SC2153 # the project's, set in project.sh
@@ -62,8 +62,8 @@ kernel_tools() {
         ' "$1/var/lib/dpkg/status"
 }
 
-# kernel_image CONFIG: sets REPLY to a kernel built with its fragments. What it is made from is the source and the tools: a
-# package that joins the build tree for another purpose costs no kernel.
+# kernel_image CONFIG: sets REPLY to a kernel built with its fragments. Its key has the source and the tools only, so that
+# another package in the build tree costs no kernel.
 kernel_image() {
         local config=$1 build_tree fragments
         mapfile -t fragments < <(kernel_fragments "$config")
@@ -76,8 +76,8 @@ kernel_image() {
                 kernel_image_make "$build_tree" "$REPLY" "${fragments[@]}"
 }
 
-# kernel_source BUILD-TREE: sets REPLY to a folder with the source package. The archive is asked once for each build
-# tree, whose list of packages it is taken by.
+# kernel_source BUILD-TREE: sets REPLY to a folder with the source package, as the build tree's list of packages has it. So
+# the archive is asked once for each build tree.
 kernel_source() {
         cache_make kernel-source "$(hash_text 1 "$1" "$KERNEL_SOURCE_SERIES" "$(declare -f kernel_source_make)")" \
                 "the kernel's source" kernel_source_make "$1"
@@ -141,7 +141,7 @@ kernel_in_tree_make() {
         kernel_drop_in "$dir/source"
         cp "$module"/* "$dir/source/drivers/dma-buf/dmaheapd/"
         cat "$@" >"$dir/objects/fragment"
-        # First all of it built in, as far as the linker; then as the fragment has it.
+        # This first links a kernel with all of it built in, then builds what the fragment says.
         in_build_tree "$build_tree" "$source" "$dir" bash -euxc "
                 $(declare -f kernel_configure kernel_harvest)
                 export KBUILD_BUILD_TIMESTAMP='1 January 2026' KBUILD_BUILD_USER=testbed KBUILD_BUILD_HOST=testbed
@@ -158,7 +158,7 @@ kernel_in_tree_make() {
         rm -rf "$dir/source" "$dir/objects"
 }
 
-# kernel_drop_in SOURCE: gives a kernel's tree a place for our folder.
+# kernel_drop_in SOURCE: makes a place for module/ in a kernel's tree.
 kernel_drop_in() {
         mkdir "$1/drivers/dma-buf/dmaheapd"
         touch "$1/drivers/dma-buf/dmaheapd"/{Kconfig,Kbuild}
@@ -166,7 +166,7 @@ kernel_drop_in() {
         echo 'obj-y += dmaheapd/' >>"$1/drivers/dma-buf/Makefile"
 }
 
-# kernel_configure SOURCE: in the folder of objects; fails where an option of the fragment could not be had.
+# kernel_configure SOURCE: configures the folder of objects it runs in. Fails if an option of the fragments was not taken.
 kernel_configure() {
         local option value got missing=0
         make -s -C "$1" O="$PWD" tinyconfig
@@ -182,7 +182,7 @@ kernel_configure() {
         return "$missing"
 }
 
-# kernel_harvest DIR: in the folder of objects; puts the image, the modules and the headers into DIR.
+# kernel_harvest DIR: puts image, modules and headers of the folder of objects it runs in into DIR.
 kernel_harvest() {
         local release
         release=$(make -s kernelrelease)

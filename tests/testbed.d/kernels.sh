@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# The kernels; those that are built from source are made in kernels-source.sh. An entry has vmlinuz, its version in the
-# file 'release', its modules under modules/ and the same as modules.cpio.
+# The kernels. Those that are built from source are made in kernels-source.sh. An entry has vmlinuz, its version in the
+# file 'release', and its modules twice: under modules/, and packed as modules.cpio.
 
-# Of Debian's modules only these, and all that they need, get into the machine: what a service in a virtual machine
-# may want, the drivers of QEMU's devices, and the modules with which importing a dma-buf can be tried.
+# Of Debian's modules, only these and those that they need get into the machine: what a service in a virtual machine may
+# want, the drivers of QEMU's devices, and modules that import dma-bufs.
 readonly KERNEL_MODULES='
 vgem vivid vimc vkms udmabuf drm_shmem_helper virtio-gpu
 virtio_blk virtio_net virtio_balloon virtio-rng virtio_console virtio_pci virtio_input 9p 9pnet_virtio virtiofs vsock
@@ -34,7 +34,7 @@ kernel() {
         esac
 }
 
-# kernel_unpack DIR BUILD-TREE RUN-TREE NAME: takes a kernel of Debian's out of its packages, without installing them.
+# kernel_unpack DIR BUILD-TREE RUN-TREE NAME: unpacks one of Debian's kernels, without installing its packages.
 kernel_unpack() {
         local dir=$1 build_tree=$2 run_tree=$3 name=$4 package release all=$1/all
         mkdir "$all"
@@ -56,7 +56,8 @@ kernel_unpack() {
         rm -rf "$all"
 }
 
-# kernel_pick_modules RUN-TREE FROM RELEASE TO: copies KERNEL_MODULES with all they need, and what kmod knows of the built-in ones.
+# kernel_pick_modules RUN-TREE FROM RELEASE TO: copies KERNEL_MODULES, the modules they need, and the lists of built-in
+# ones.
 kernel_pick_modules() {
         local from=$2/usr/lib/modules/$3 to=$4/usr/lib/modules/$3
         depmod_in "$1" "$2" "$3"
@@ -85,14 +86,14 @@ kernel_pick_modules() {
                 }' | sort -u >"$to/picked"
         (cd "$from" && xargs -a "$to/picked" cp -p --parents -t "$to")
         rm "$to/picked"
-        # Unpacking them in the machine takes longer than booting it.
+        # The machine would take longer to unpack them than to boot.
         find "$to" -name '*.ko.xz' -exec xz --decompress {} +
         cp -p "$from"/modules.{order,builtin,builtin.modinfo} "$to/"
         depmod_in "$1" "$4" "$3"
 }
 
-# kernel_own_modules NAME: prints which of our modules are installed for that kernel: a pattern of those that module/
-# builds for it, which are only those that fit it; nothing where there is to be none.
+# kernel_own_modules NAME: prints a pattern of our modules that are installed for that kernel; nothing if none are. Of
+# all that match, module/ builds only those that fit the kernel.
 kernel_own_modules() {
         case $1 in
         stock | tristate | debug) echo '*' ;;
@@ -101,8 +102,8 @@ kernel_own_modules() {
         esac
 }
 
-# kernel_build_folder KERNEL: prints where the build tree has what modules for that kernel are built against: of Debian's
-# kernels the headers are installed there, others bring them along, and project_modules_make puts them into /work.
+# kernel_build_folder KERNEL: prints the folder in the build tree that modules for that kernel are built against. Headers
+# of Debian's kernels are installed there; those of other kernels are put into /work by project_modules_make.
 kernel_build_folder() {
         if [[ -d $1/build ]]; then
                 echo /work/kernel
@@ -111,7 +112,8 @@ kernel_build_folder() {
         fi
 }
 
-# depmod_in RUN-TREE ROOT RELEASE: makes the lists of modules of ROOT/usr/lib/modules, with the kmod that will read them.
+# depmod_in RUN-TREE ROOT RELEASE: makes the lists of modules of ROOT/usr/lib/modules with the run tree's kmod, which will
+# read them.
 depmod_in() {
         in_tree "$1/tree" --bind "$2/usr/lib:/mnt/lib" -- depmod -b /mnt "$3"
 }

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# The suite 'module-build': that module/ compiles in silence, out of a kernel tree and in one, for each kernel it is
-# meant for and with both compilers, and what checkpatch.pl has to say. Nothing of it is run; that is for machines.
+# The suite 'module-build': module/ compiles without a message, in a kernel tree and outside of one, for each kernel that
+# it is for and with both compilers; and checkpatch.pl finds nothing. Only one module is loaded, to see it refused.
 
-# The series of kernels whose headers are wanted beside those of 'stock': the oldest that the modules are for, and one
-# that is too old. What the archive has dropped by now is left out, which the plan then shows.
+# The series of kernels whose headers are used besides those of 'stock': the oldest that the modules are for, and one that
+# is too old. A series that the archive has dropped is left out, and the plan is shorter then.
 readonly MODULE_BUILD_SERIES='7.2 6.12'
 
-# module_headers BUILD-TREE: sets REPLY to what is to be /usr/src: for the kernels' releases, named in the file 'releases',
-# the headers as Debian ships them (RELEASE), and as if the kernel were configured without heaps but with the dmem
+# module_headers BUILD-TREE: sets REPLY to a folder that is used as /usr/src. For each release in its file 'releases' it
+# has the headers as Debian ships them (RELEASE), and as if the kernel were configured without heaps but with the dmem
 # controller (RELEASE.bare).
 module_headers() {
         cache_make module-headers "$(hash_text 1 "$1" "$MODULE_BUILD_SERIES" \
@@ -46,7 +46,7 @@ module_headers_make() {
         rm -rf "$dir/all"
 }
 
-# module_headers_take DIR RELEASE: one kernel's headers, all of it in one folder.
+# module_headers_take DIR RELEASE: puts one kernel's headers, which are in several packages, into one folder.
 module_headers_take() {
         local dir=$1 release=$2 link
         mv "$dir/all/usr/lib/linux-kbuild-${release%-amd64}" "$dir/all/usr/src/linux-headers-${release%-amd64}-common" "$dir/"
@@ -57,8 +57,8 @@ module_headers_take() {
         sed -i "s|^KBUILD_OUTPUT=.*|KBUILD_OUTPUT=/usr/src/$release|" "$dir/$release/Makefile"
 }
 
-# module_headers_bare DIR RELEASE: the same without heaps and with the dmem controller, in what Kbuild looks at: the
-# configuration, as make and as C, and the kernel's symbols.
+# module_headers_bare DIR RELEASE: copies them, without heaps and with the dmem controller in everything that Kbuild looks
+# at: the configuration, for make and for C, and the kernel's symbols.
 module_headers_bare() {
         local bare=$1/$2.bare symbol
         cp -a "$1/$2" "$bare"
@@ -73,8 +73,8 @@ module_headers_bare() {
         done
 }
 
-# module_tree BUILD-TREE: sets REPLY to a kernel's source, as much of it as it takes to compile one folder, in source/,
-# with a place for ours, and ready to be compiled with gcc in gcc/, with clang in clang/.
+# module_tree BUILD-TREE: sets REPLY to a folder with as much of a kernel's source as one folder needs to compile, in
+# source/, with a place for module/. It is prepared for gcc in gcc/ and for clang in clang/.
 module_tree() {
         local build_tree=$1
         kernel_source "$build_tree"
@@ -93,7 +93,7 @@ module_tree_make() {
         mkdir "$dir/source"
         tar -x -f "$origin/source.tar.xz" -C "$dir/source" --strip-components=1 --wildcards "${wanted[@]}" "$top/*/Kconfig*"
         kernel_drop_in "$dir/source"
-        # What takes long to make and has no part in how a folder compiles is left out.
+        # Options that take long to build and do not change how a folder compiles are left out.
         grep -vE 'BTF|DEBUG_INFO|CMDLINE_BOOL' "$TESTBED_DIR/kernel/base.config" >"$dir/fragment"
         echo 'CONFIG_DMABUF_HEAPS=n' >>"$dir/fragment"
         # shellcheck disable=SC2016 # expanded by the inner shell
@@ -109,9 +109,9 @@ module_tree_make() {
         '
 }
 
-# The checks: each is silent, or it has failed; what it prints says why.
+# The checks. One that prints anything has failed, and what it prints says why.
 
-# out_of_tree HEADERS MODULE…: exactly these modules come of it, and dkms.conf names the same.
+# out_of_tree HEADERS MODULE…: builds exactly these modules, and dkms.conf names the same.
 out_of_tree() {
         local headers=$1 found
         shift
@@ -124,10 +124,10 @@ out_of_tree() {
         [[ $found == "$*" ]] || echo "dkms.conf: $found; expected: $*"
 }
 
-# too_old HEADERS: one sentence, and nothing is compiled.
+# too_old HEADERS: prints one sentence for a kernel that is too old, and compiles nothing.
 too_old() {
         local said
-        # An old Kbuild tries the compiler in the modules' own folder.
+        # An old Kbuild writes into the modules' folder when it tries the compiler.
         cp -r "$SOURCE/module" "$WORK/module-build/module"
         said=$(in_module_tree make -s -C /work/module KDIR="/usr/src/$1" 2>&1 || true)
         rm -r "$WORK/module-build/module"
@@ -136,7 +136,7 @@ too_old() {
         fi
 }
 
-# core_refused HEADERS: even whoever insists does not get a core where there is one.
+# core_refused HEADERS: refuses CONFIG_DMAHEAPD_CORE=m where the kernel has a core.
 core_refused() {
         local said
         if said=$(in_module_tree make -s -C /src/module KDIR="/usr/src/$1" BUILD="/work/$1.core" CONFIG_DMAHEAPD_CORE=m 2>&1) ||
@@ -145,7 +145,7 @@ core_refused() {
         fi
 }
 
-# built_by_dkms HEADERS: what dkms makes of our folder is what dkms.conf says, and that is what out_of_tree has built.
+# built_by_dkms HEADERS: dkms builds the modules that dkms.conf names, which are those that out_of_tree has built.
 built_by_dkms() {
         local found expected
         # shellcheck disable=SC2016 # expanded by the inner shell
@@ -165,7 +165,7 @@ built_by_dkms() {
         fi
 }
 
-# fragment_holds ARCH: on top of that architecture's default configuration, every line of dmabuf-heaps.config is so.
+# fragment_holds ARCH: merges dmabuf-heaps.config into that architecture's default configuration; each of its lines holds.
 fragment_holds() {
         # shellcheck disable=SC2016 # expanded by the inner shell
         in_module_tree bash -euc '
@@ -181,13 +181,13 @@ fragment_holds() {
         ' fragment_holds "$1"
 }
 
-# core_not_loaded RELEASE: nor is one taken by a running kernel that has one, built to fit it as if it had none.
+# core_not_loaded RELEASE: a running kernel that has a core refuses ours, though it was built as if there were none.
 core_not_loaded() {
         "$PROJECT_DIR/tests/testbed" exec --kernel stock "$PROJECT_DIR/tests/vm/second-core.sh" \
                 "$WORK/module-build/$1.bare/dma_heap.ko"
 }
 
-# in_tree_as CC n|m|y: in a kernel tree, all of it as that, or what Kconfig allows.
+# in_tree_as CC n|m|y: builds module/ in a kernel tree, with all of its options set to that.
 in_tree_as() {
         # shellcheck disable=SC2016 # expanded by the inner shell
         in_module_tree bash -euc '
@@ -210,19 +210,20 @@ in_tree_as() {
         ' in_tree_as "$@"
 }
 
-# checkpatch: of the modules, those for tests among them. Perl is the host's, which mmdebstrap needs, too.
+# checkpatch: checks the modules and those for tests. Perl is the host's; mmdebstrap needs it, too.
 checkpatch() {
         perl "$WORK/module-build/source/scripts/checkpatch.pl" --strict --no-tree --terse --no-summary --file \
                 "$PROJECT_DIR"/module/{*.[ch],Kbuild,Kconfig,Makefile} "$PROJECT_DIR"/tests/modules/{*.[ch],Kbuild,Makefile}
 }
 
-# in_module_tree COMMAND…: runs COMMAND where the headers, the kernel tree and the project are.
+# in_module_tree COMMAND…: runs COMMAND in the build tree, with the headers as /usr/src, the project as /src and the kernel
+# tree in /work.
 in_module_tree() {
         in_tree "$MODULE_BUILD_TREE" --bind "$MODULE_HEADERS:/usr/src:ro" --bind "$SOURCE:/src:ro" \
                 --bind "$WORK/module-build:/work" -- "$@"
 }
 
-# module_check NAME COMMAND…: one check.
+# module_check NAME COMMAND…: prints whether the command succeeds and is silent, which is one check.
 module_check() {
         local name=$1 said status=0
         shift
@@ -277,6 +278,6 @@ module_build() {
         cp -al "$tree/source" "$WORK/module-build/" 2>/dev/null || cp -a "$tree/source" "$WORK/module-build/"
         rm -rf "$WORK/module-build/source/drivers/dma-buf/dmaheapd"/*
         cp -a "$tree"/{gcc,clang} "$WORK/module-build/"
-        # A check that fails is told by its line; the others go on.
+        # A check that fails has a line 'not ok'; the next one runs all the same.
         module_checks || true
 }

@@ -25,15 +25,15 @@ project_files() {
         done
 }
 
-# project_key SOURCE: names what SOURCE is built from. What only the testbed reads (itself, the scripts that run in machines,
-# and the mutants) is not part of it, so a change of these builds nothing again.
+# project_key SOURCE: prints a name for what SOURCE is built from. Files that only the testbed reads (itself, the scripts
+# that run in machines, and the mutants) are left out, so a change of these builds nothing again.
 project_key() {
         (cd "$1" && find . -type f -printf '%P\0' |
                 grep -zvE '^(\.ci/|tests/(testbed|testbed\.d/|mutants/|(vm|bench)/.*\.(py|sh)$))' |
                 LC_ALL=C sort -z | xargs -0r sha256sum --) | sha256sum | cut -c 1-24
 }
 
-# hash_folder FOLDER [PART…]: names what is in FOLDER, or in those of the PARTs that are there.
+# hash_folder FOLDER [PART…]: prints a name for what is in FOLDER, or in those of its PARTs that there are.
 hash_folder() {
         local folder=$1
         shift
@@ -41,8 +41,8 @@ hash_folder() {
                 sha256sum | cut -c 1-24
 }
 
-# project_source: sets REPLY to a copy of the project's files, which nobody changes any more. A run of the testbed
-# inside another ('test' calls 'exec') is told by TESTBED_SOURCE which one to use.
+# project_source: sets REPLY to a copy of the project's files, which does not change any more. A run of the testbed that
+# another one started ('test' starts 'exec') uses the copy that TESTBED_SOURCE names.
 project_source() {
         local copy=$CACHE/tmp/source.$BASHPID try
         if [[ -d ${TESTBED_SOURCE-} ]]; then
@@ -64,7 +64,8 @@ project_source() {
         touch "$REPLY"
 }
 
-# project_build KIND SOURCE: sets REPLY to a build of SOURCE: the build folder as build/, what it installs as root/.
+# project_build KIND SOURCE: sets REPLY to a build of SOURCE, with the build folder in build/ and what it installs in
+# root/.
 project_build() {
         local kind=$1 source=$2 options tree
         options=$(meson_options "$kind") || die "there is no build '$kind' (there are: release, sanitize, hooks)"
@@ -84,7 +85,7 @@ project_build_make() {
                 meson compile -C /work/build
                 meson install -C /work/build --no-rebuild
         '
-        # A sanitizer would want its own flags, which pkg-config does not know.
+        # A program of others would need the sanitizer's flags, which pkg-config does not have.
         [[ $options == *b_sanitize* ]] || in_build_tree "$tree" "$source" "$dir" \
                 sh /src/client/tests/outside.sh /work/root /src/README.md /work/root/usr/lib/dmaheapd/outside
 }
@@ -106,8 +107,8 @@ project_fuzzers_make() {
         '
 }
 
-# in_build_tree TREE SOURCE DIR COMMAND…: runs COMMAND in the build tree with SOURCE as /src (read-only) and DIR as
-# /work, always the same paths, so that ccache finds what it has seen.
+# in_build_tree TREE SOURCE DIR COMMAND…: runs COMMAND in the build tree with SOURCE as /src (read-only) and DIR as /work.
+# The paths are always the same, so that ccache recognizes files.
 in_build_tree() {
         local tree=$1 source=$2 dir=$3
         shift 3
@@ -115,8 +116,8 @@ in_build_tree() {
         in_tree "$tree" --bind "$source:/src:ro" --bind "$dir:/work" --bind "$CACHE/ccache:/cache" -- "$@"
 }
 
-# project_modules KERNEL-NAME KERNEL SOURCE: sets REPLY to the modules for that kernel: what the project installs with
-# its own as root/, those that only tests want in test/.
+# project_modules KERNEL-NAME KERNEL SOURCE: sets REPLY to the modules for that kernel: those that the project installs in
+# root/, those that only tests use in test/.
 project_modules() {
         local name=$1 kernel=$2 source=$3
         build_tree
@@ -189,8 +190,8 @@ project_overlay_make() {
         make_cpio "$root" "$dir/overlay.cpio"
 }
 
-# overlay_accounts ROOT RUN-TREE: the users and groups of the project's sysusers.d, and the members of its group. While
-# the project brings no such file, the group is made all the same.
+# overlay_accounts ROOT RUN-TREE: adds the users and groups of the project's sysusers.d, and the members of the group
+# dmaheap. The group is added even if no such file has it.
 overlay_accounts() {
         local root=$1 run_tree=$2
         mkdir -p "$root/etc" "$root/usr/lib/sysusers.d"

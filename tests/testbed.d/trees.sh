@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# The Debian trees: one to build in, one that becomes the machine's file system, one with the machine, and one with
-# programs that nobody here wrote, for the suite that wants it.
+# The Debian trees: one to build in, one that becomes the machine's file system, one with QEMU, and one with programs of
+# others for the suite client-foreign.
 
 readonly SUITE=trixie
 
@@ -11,7 +11,7 @@ bpftool ccache clang clang-format dkms g++ gcc libbpf-dev libc6-dev libcap-dev l
 libkmod-dev libseccomp-dev libsystemd-dev libudev-dev make mandoc meson ninja-build pkgconf python3 scdoc shellcheck
 systemd systemd-dev kmod strace bc bison flex libelf-dev libssl-dev dwarves xz-utils rsync'
 
-# These come from backports: the headers of the kernel that the modules are for, and its interface for programs.
+# From backports come the headers of the kernel that the modules are for, and its headers for programs.
 readonly BUILD_BACKPORTS='linux-headers-amd64 linux-libc-dev'
 
 readonly RUN_PACKAGES='
@@ -20,7 +20,7 @@ libkmod2 libnss-systemd libpam-modules libpam-runtime libpam-systemd libpython3-
 libsystemd0 libubsan1 libudev1 login login.defs mount netbase passwd procps python3 python3-minimal sed strace systemd
 systemd-sysv tar udev util-linux zstd'
 
-# Programs that use cameras, screens and dma-buf heaps, what the preload library itself links, and a shell that completes.
+# Programs that use cameras, screens and dma-buf heaps, the libraries of the preload library, and a shell with completions.
 readonly FOREIGN_PACKAGES='
 base-files bash coreutils grep gstreamer1.0-libcamera gstreamer1.0-tools libc-bin libcamera-tools libdrm-tests libsystemd0
 v4l-utils zsh'
@@ -39,8 +39,8 @@ run_tree() {
                 tree_bootstrap)" "$(cat "$TESTBED_DIR"/guest/*)")" "the run tree (Debian $SUITE)" run_tree_make
 }
 
-# qemu_tree: sets REPLY to a tree with QEMU, the same on every host. Debian 12's own (7.2) is not good enough: emulating
-# two processors it can run code that the kernel has just patched as it was before, which is an 'Oops: int3'.
+# qemu_tree: sets REPLY to a tree with QEMU, the same on every host. QEMU 7.2 of Debian 12 has a fault: when it emulates
+# two processors, one can run the old version of code that the kernel has just patched, which is an 'Oops: int3'.
 qemu_tree() {
         cache_make qemu-tree "$(hash_text 1 "$(declare -f qemu_tree_make tree_bootstrap)")" "QEMU (Debian $SUITE)" \
                 qemu_tree_make
@@ -51,13 +51,13 @@ qemu_tree_make() {
                 --dpkgopt='path-exclude=/usr/share/doc/*'
 }
 
-# foreign_tree: sets REPLY to a folder with a file system of FOREIGN_PROGRAMS and all they need in tree/.
+# foreign_tree: sets REPLY to a folder that has, in tree/, a file system with FOREIGN_PROGRAMS and all that they need.
 foreign_tree() {
         cache_make foreign-tree "$(hash_text 1 "$FOREIGN_PACKAGES" "$FOREIGN_PROGRAMS" "$(declare -f foreign_tree_make \
                 foreign_copy tree_bootstrap)")" "programs of others (Debian $SUITE)" foreign_tree_make
 }
 
-# foreign_tree_make DIR: of the packages, which bring a desktop along, keeps what foreign_copy wants.
+# foreign_tree_make DIR: installs the packages, which depend on a desktop, and keeps only what foreign_copy copies.
 foreign_tree_make() {
         local all=$1.all
         # shellcheck disable=SC2086 # lists of words
@@ -83,7 +83,7 @@ foreign_copy() {
         cp -a --parents /usr/share/zsh/functions /mnt
 }
 
-# tree_bootstrap DIR MMDEBSTRAP-OPTION…: makes a tree of SUITE and its backports out of the machine's own archive.
+# tree_bootstrap DIR MMDEBSTRAP-OPTION…: makes a tree of SUITE and its backports from the archive that the host uses.
 tree_bootstrap() {
         local dir=$1 archive
         shift
@@ -108,7 +108,7 @@ build_tree_make() {
         mkdir -p "$dir"/{src,build,cache,work}
 }
 
-# build_tree_kernels TREE: downloads the kernels' packages, of the same index as the headers, so that they fit.
+# build_tree_kernels TREE: downloads the kernels' packages, by the same index as the headers, so that they fit together.
 build_tree_kernels() (
         set -eu
         export APT_CONFIG=$MMDEBSTRAP_APT_CONFIG
@@ -132,8 +132,8 @@ run_tree_make() {
         make_cpio "$tree" "$1/run.cpio"
 }
 
-# run_tree_configure TREE: does what the maintainer scripts of the packages would have done, as far as it matters
-# here, and leaves out what a machine of one minute has no use for.
+# run_tree_configure TREE: does what the packages' maintainer scripts would have done, as far as it matters here, and turns
+# off what a machine that lives for a minute does not need.
 run_tree_configure() {
         local dir=$1
         cp "$dir/usr/share/base-passwd/passwd.master" "$dir/etc/passwd"
@@ -143,7 +143,7 @@ run_tree_configure() {
         chmod 0640 "$dir"/etc/{shadow,gshadow}
         awk -F : '{print $1 ":*:20000:0:99999:7:::"}' "$dir/etc/passwd" >"$dir/etc/shadow"
         awk -F : '{print $1 ":*::"}' "$dir/etc/group" >"$dir/etc/gshadow"
-        # What pam-auth-update would write.
+        # pam-auth-update would write the same.
         echo 'auth [success=1 default=ignore] pam_unix.so nullok
 auth requisite pam_deny.so
 auth required pam_permit.so' >"$dir/etc/pam.d/common-auth"
@@ -173,6 +173,6 @@ session optional pam_systemd.so' >"$dir/etc/pam.d/common-session"
         rm -rf "$dir"/usr/share/{doc,man,locale,info,lintian,bug,i18n,bash-completion,zsh,gcc,python3,pixmaps} \
                 "$dir"/usr/lib/{python3*/{idlelib,turtledemo,lib2to3,test,ensurepip},gcc,x86_64-linux-gnu/gconv} \
                 "$dir"/usr/lib/udev/hwdb.d "$dir"/var/{lib,cache}/apt "$dir"/var/lib/dpkg "$dir"/etc/apt
-        # Newer than /usr whatever happens to it, so that no first-boot work is done.
+        # A file that is newer than /usr, whatever happens to that, spares the work of a first boot.
         touch -d '2099-01-01' "$dir/etc/.updated" "$dir/var/.updated"
 }

@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# What 'tests/testbed demo' runs in the machine: the main job, seen from a client that may do nothing special.
+# 'tests/testbed demo' runs this in the machine: an ordinary client without privileges gets buffers.
 set -u
 status=0
 
-# show COMMAND…: the command, and below it what it says.
+# show COMMAND…: prints the command, runs it, and prints what it says.
 show() {
         printf '$ %s\n' "$*"
         "$@" 2>&1 | sed 's/^/    /'

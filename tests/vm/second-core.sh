@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Inserts dma_heap.ko beside the kernel's own core, and is silent if that is refused as it should be: by the kernel, which
-# does not let two modules export the same, and with all as it was.
+# Inserts dma_heap.ko beside the kernel's own core. It is silent if the kernel refuses that, because two modules may not
+# export the same symbols, and nothing has changed.
 set -u
 
 cd "$(dirname "$0")" || exit

@@ -175,7 +175,7 @@ class Access(DaemonTest):
         """A readOnly fd stays read-only; a readWrite one, tried in the same way, shows that the attempts could succeed.
 
         Reopening fails with ENXIO for every dma-buf, readWrite too: its inode has no open operation. So the fd's own
-        mode is what protects the buffer: F_SETFL does not change it, and mprotect() of a mapping follows it. """
+        mode is what protects the buffer: F_SETFL does not change it, and mprotect() of a mapping follows it."""
         for access, mode, denied in (("readOnly", os.O_RDONLY, errno.EACCES), ("readWrite", os.O_RDWR, 0)):
             with self.subTest(access=access):
                 fd = self.assert_served(vmtest.allocate(size=PAGE, access=access)).fds[0]

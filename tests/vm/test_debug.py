@@ -5,7 +5,7 @@
 """All tests of the modules, with our core, under KASAN, lockdep, kmemleak and the atomic-sleep check.
 
 HeapTest looks for their complaints after each class of tests. The last class plants faults to see that each check
-works; it is the last because lockdep is silent after the first fault that it has found. """
+works; it is the last because lockdep is silent after the first fault that it has found."""
 
 import os
 import unittest

@@ -4,7 +4,7 @@
 """The CPU and a device that is not coherent see what the other one wrote, because the heaps synchronize them.
 
 Memory on x86 is coherent. But with swiotlb=force every device works on a copy, and sees only what the DMA API was asked
-to copy. """
+to copy."""
 
 import mmap
 

@@ -5,7 +5,7 @@
 """Each allocation inside the kernel fails once, and each time the caller gets an error and nothing is left behind.
 
 /proc/thread-self/fail-nth (the kernel's Documentation/fault-injection): the Nth allocation of this thread from now on
-fails. """
+fails."""
 
 import ctypes
 import errno

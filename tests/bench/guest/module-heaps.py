@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Times what programs and importers do with heaps: a line 'HEAP OPERATION BYTES NANOSECONDS' each, the median of
-some."""
+"""Times what programs and importers do with heaps. Prints a line 'HEAP OPERATION BYTES NANOSECONDS' for each median."""
 
 import fcntl
 import os
@@ -15,14 +14,14 @@ from heaps import CMA, KIB, MIB, PAGE, SYSTEM
 COMMAND = heaps.alloc_command()
 FIOCLEX = 0x5451
 
-# Bytes, and how often.
+# Bytes, and the number of times.
 ALLOCATE = ((4 * KIB, 3000), (64 * KIB, 1500), (MIB, 150), (16 * MIB, 15), (256 * MIB, 5))
 TOUCH = ((64 * KIB, 500), (16 * MIB, 10))
 VMAP = ((64 * KIB, 500), (16 * MIB, 30))
 
 
 def timed(function, count):
-    """The median of single calls; the first of them warm the caches and do not count."""
+    """The median time of a call. The first calls only warm the caches."""
     for _ in range(1 + count // 10):
         function()
     samples = []
@@ -34,13 +33,13 @@ def timed(function, count):
 
 
 def allocate_and_free(heap, request):
-    struct.pack_into("I", request, 8, 0)  # where the fd of the last one is
+    struct.pack_into("I", request, 8, 0)  # has the fd of the last allocation
     fcntl.ioctl(heap.fd, COMMAND, request)
     os.close(struct.unpack_from("I", request, 8)[0])
 
 
 def nothing(heap, request):
-    """Python's part of that, and the way into the kernel: FIOCLEX never gets as far as a driver."""
+    """The time of an ioctl that reaches no driver (FIOCLEX): Python and the way into the kernel."""
     struct.pack_into("I", request, 8, 0)
     fcntl.ioctl(heap.fd, FIOCLEX, request)
     struct.unpack_from("I", request, 8)
@@ -55,7 +54,7 @@ def touch(fd, size):
 def measure(name):
     with heaps.Heap(name) as heap:
         for size, count in ALLOCATE:
-            # The kernel makes each CPU give up its lists of pages for a contiguous buffer, which takes its time.
+            # For a contiguous buffer the kernel drains each CPU's lists of pages, which takes long.
             count = count if name == SYSTEM else max(5, count // 10)
             request = bytearray(struct.pack("QIIQ", size, 0, os.O_RDWR | os.O_CLOEXEC, 0))
             own = timed(lambda r=request: nothing(heap, r), 300)

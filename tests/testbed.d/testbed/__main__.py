@@ -2,7 +2,7 @@
 """The testbed's commands. This file picks one, and turns failures and signals into exit statuses.
 
 Each file here is one noun: options, suites, jobs, report, machine, and so on. What is made once and kept (trees,
-kernels, builds) is made by the shell parts in the folder above, which door.py calls. """
+kernels, builds) is made by the shell parts in the folder above, which door.py calls."""
 
 import signal
 import sys

@@ -70,7 +70,7 @@ def emulator_failed(stderr):
 
     Either the emulator got its processor wrong (an int3 that had just been patched away), or the host did not let it
     run for half a minute and it never came up. One that did come up and stood still may have one of our modules to
-    thank for it. """
+    thank for it."""
     said = Path(stderr).read_text(encoding="utf-8", errors="replace")
     consoles = re.findall(r"\(console: (.*)\)$", said, re.MULTILINE)
     console = b""

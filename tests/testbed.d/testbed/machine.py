@@ -2,7 +2,7 @@
 """One virtual machine: its folder, its start, and waiting for what its script says.
 
 A machine never outlives the run: it dies with this process, however that happens. What its script prints is copied byte
-for byte while it runs. The folder is kept when a run fails, and goes when it succeeds. """
+for byte while it runs. The folder is kept when a run fails, and goes when it succeeds."""
 
 import datetime
 import os

@@ -6,7 +6,7 @@ in this order; 'unit' is meson's tests of the release build) and 'Seen by:' (the
 then comes the patch. Each runs in a process of its own, with a copy of the project's source that has the fault.
 
 A fault counts as seen only when a test says so. A build that fails, or a machine that dies, is an error, and not a
-test. """
+test."""
 
 import contextlib
 import re

@@ -2,7 +2,7 @@
 """The suites that run in machines, and what their heads say.
 
 A suite is a script in tests/vm (a benchmark one in tests/bench) whose lines '# testbed: …' say in which machines it
-runs: one line a machine, or several where it names several kernels or builds. See tests/vm/lib/vmtest.py. """
+runs: one line a machine, or several where it names several kernels or builds. See tests/vm/lib/vmtest.py."""
 
 import shlex
 from dataclasses import dataclass

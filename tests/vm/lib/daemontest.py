@@ -181,7 +181,7 @@ class Peer:
     """A process that has made a connection, which this process uses: to the daemon, that process is the peer.
 
     It belongs to 'user' (an account, or a function that changes to one) and 'cgroup'. After connecting it executes
-    'then', or exits if that is "exit"; without 'then' it waits. """
+    'then', or exits if that is "exit"; without 'then' it waits."""
 
     def __init__(self, user="user1", cgroup=None, then=None):
         self.connection = vmtest.Varlink.__new__(vmtest.Varlink)

@@ -7,7 +7,7 @@ word 'times=20' makes twenty machines of one line, 'files=NAME,…' puts files b
 long' keeps the suite out of a 'test' without names.
 
 The testbed puts the suites and the modules of tests/vm/lib into every machine, where Python finds them by name. A suite
-ends with vmtest.main(), which prints one line for each test and, last, how many tests were run. """
+ends with vmtest.main(), which prints one line for each test and, last, how many tests were run."""
 
 import contextlib
 import fcntl
