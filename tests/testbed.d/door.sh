@@ -75,6 +75,22 @@ door_build() {
         printf '%s\n' "$REPLY"
 }
 
+# door_unit_build SOURCE DIR: compiles SOURCE in DIR/build as a release, or what has changed since the last time.
+door_unit_build() {
+        local status=0
+        build_tree
+        # shellcheck disable=SC2016 # expanded by the inner shell
+        in_build_tree "$REPLY" "$1" "$2" sh -euc '
+                export CCACHE_DIR=/cache
+                [ -e /work/build/build.ninja ] || meson setup /work/build /src '"$(meson_options release)"'
+                meson compile -C /work/build
+        ' >"$2/log" 2>&1 || status=$?
+        [[ $status -eq 0 ]] || {
+                tail -n 25 "$2/log" >&2
+                exit "$EXIT_TESTBED"
+        }
+}
+
 # door_fuzzers SOURCE: prints where the build of SOURCE's fuzzers is (project.sh).
 door_fuzzers() {
         project_fuzzers "$1"

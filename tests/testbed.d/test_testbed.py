@@ -349,25 +349,40 @@ class MutantTest(FolderTest):
         with self.assertRaisesRegex(Failure, "there is no suite 'nonesuch'"):
             self.mutant(PATCH.replace("daemon-allocate", "nonesuch"))
 
-    def test_the_fault_is_planted_in_a_copy(self):
-        original = self.write("original/file", "one\n")
-        copy = mutants.plant(self.mutant(), original.parent, self.folder)
-        self.assertEqual((copy / "file").read_text(encoding="ascii"), "two\n")
+    def plant(self, text="one\n"):
+        """A mutant, and the project's source, which has one file with that text."""
+        original = self.write("original/file", text)
+        self.enterContext(mock.patch.dict(os.environ, TESTBED_SOURCE=str(original.parent)))
+        return self.mutant(), original
+
+    def test_the_fault_is_in_a_copy_and_only_for_a_while(self):
+        mutant, original = self.plant()
+        with mutants.planted(mutant, self.folder) as tree:
+            self.assertEqual((tree / "source/file").read_text(encoding="ascii"), "two\n")
+            self.assertEqual(os.environ["TESTBED_SOURCE"], str(tree / "source"))
+        self.assertEqual((tree / "source/file").read_text(encoding="ascii"), "one\n")
         self.assertEqual(original.read_text(encoding="ascii"), "one\n")
 
+    def test_mutants_at_the_same_time_have_copies_of_their_own(self):
+        mutant, _ = self.plant()
+        with mutants.planted(mutant, self.folder) as first:
+            os.environ["TESTBED_SOURCE"] = str(self.folder / "original")
+            with mutants.planted(mutant, self.folder) as second:
+                self.assertNotEqual(first, second)
+
     def test_a_patch_that_does_not_apply_is_an_error(self):
-        original = self.write("original/file", "three\n")
-        with self.assertRaisesRegex(Failure, "the patch does not apply"):
-            mutants.plant(self.mutant(), original.parent, self.folder)
+        mutant, _ = self.plant("three\n")
+        with contextlib.redirect_stdout(open(self.folder / "told", "w", encoding="utf-8")) as file, file:
+            self.assertEqual(mutants.run_one(mutant, self.folder), mutants.ERROR)
+        self.assertRegex((self.folder / "told").read_text(encoding="utf-8"), "^some: ERROR: the patch does not apply: ")
 
     def look(self, unit, machines):
         """Status and line of a mutant of which its suites say that."""
-        made = mock.Mock(source=self.write("original/file", "one\n").parent)
-        with (mock.patch.object(door, "make", return_value=made), mock.patch.object(door, "use_source"),
-              mock.patch.object(mutants, "look_in_unit", return_value=unit),
+        mutant, _ = self.plant()
+        with (mock.patch.object(mutants, "look_in_unit", return_value=unit),
               mock.patch.object(mutants, "look_in_machines", return_value=machines),
               contextlib.redirect_stdout(open(self.folder / "told", "w", encoding="utf-8")) as file, file):
-            status = mutants.run_one(self.mutant())
+            status = mutants.run_one(mutant, self.folder)
         return status, (self.folder / "told").read_text(encoding="utf-8")
 
     def test_the_first_suite_that_sees_it_is_named(self):

@@ -3,12 +3,17 @@
 
 A mutant is a file tests/mutants/NAME.patch. Its first lines say 'Fault:' (one sentence), 'Suites:' (the suites to run,
 in this order; 'unit' is meson's tests of the release build) and 'Seen by:' (the test that saw it when it was written);
-then comes the patch. Each runs in a process of its own, with a copy of the project's source that has the fault.
+then comes the patch. Each mutant runs in a process of its own. Its copy of the project's source loses the fault
+afterwards and serves the next mutant, so that little has to be compiled.
 
 A fault counts as seen only when a test says so. A build that fails, or a machine that dies, is an error, and not a
-test."""
+test.
+"""
 
 import contextlib
+import fcntl
+import itertools
+import os
 import re
 import shutil
 import subprocess
@@ -35,17 +40,23 @@ class Mutant:
     name: str
     fault: str
     suites: list
+    trees: Path = None  # where copies of the source are kept, for a process that runs it
 
     @property
     def label(self):
         return self.name
 
     def command(self):
-        """What runs this one mutant (run_one())."""
-        return [sys.executable, "-IB", str(Path(__file__).parent), "mutants", "--one", self.name]
+        """The command line of the process that runs this one mutant (run_one())."""
+        return [sys.executable, "-IB", str(Path(__file__).parent), "mutants", "--one", self.name, str(self.trees)]
 
-    def patch(self):
-        return FOLDER / f"{self.name}.patch"
+    def patch(self, source, *options):
+        """Applies the patch to a copy of the source, or raises Failure."""
+        command = ["patch", "--batch", "--no-backup-if-mismatch", "--strip=1", "--directory", source,
+                   "--input", FOLDER / f"{self.name}.patch", *options]
+        done = subprocess.run(command, text=True, capture_output=True, check=False)
+        if done.returncode != 0:
+            raise Failure(f"the patch does not apply: {' '.join(done.stdout.split())}")
 
 
 def read(name):
@@ -67,7 +78,7 @@ def run(arguments):
     """The command: the mutants of these names, or all. Several run at once, as machines do."""
     Progress.shown = True
     if arguments[:1] == ["--one"]:
-        return run_one(read(arguments[1]))
+        return run_one(read(arguments[1]), Path(arguments[2]))
     names = arguments or sorted(path.stem for path in FOLDER.glob("*.patch"))
     if not names:
         raise Failure(f"there are no mutants in {FOLDER}")
@@ -76,6 +87,8 @@ def run(arguments):
     outcomes = {}
     with commands.work_folder() as folder:
         door.use_source(made.source)
+        for mutant in chosen:
+            mutant.trees = folder
         with contextlib.closing(jobs.run(chosen, folder, jobs.machines_at_once())) as runs:
             for one in runs:
                 outcomes[one.job.name] = one.status
@@ -106,25 +119,21 @@ def tell_sum(chosen, outcomes):
 
 # One mutant, in a process of its own
 
-def run_one(mutant):
+def run_one(mutant, trees):
     """Runs the mutant's suites until one sees its fault; prints one line. Returns SEEN, NOT_SEEN or ERROR."""
     Progress.shown = False
-    untouched = door.make("stock", "release")
-    made, errors = [], []
-    with commands.work_folder() as folder:
-        try:
-            door.use_source(plant(mutant, untouched.source, folder))
+    errors = []
+    try:
+        with planted(mutant, trees) as tree:
             for name in mutant.suites:
                 look = look_in_unit if name == "unit" else look_in_machines
-                test, error = look(name, folder, made)
+                test, error = look(name, tree)
                 if test:
                     print(f"{mutant.name}: seen by {name}: {test}")
                     return SEEN
                 errors += [f"{name}: {error}"] if error else []
-        except Failure as failure:
-            errors.append(str(failure) or "the project with the fault cannot be built")
-        finally:
-            forget([one for one in made if one.key != untouched.key])
+    except Failure as failure:
+        errors.append(str(failure) or "the project with the fault cannot be built")
     if errors:
         print(f"{mutant.name}: ERROR: {'; '.join(errors)}")
         return ERROR
@@ -132,49 +141,64 @@ def run_one(mutant):
     return NOT_SEEN
 
 
-def plant(mutant, source, folder):
-    """A copy of the source that has the fault."""
-    copy = folder / "source"
-    shutil.copytree(source, copy, symlinks=True)
-    done = subprocess.run(["patch", "--batch", "--forward", "--no-backup-if-mismatch", "--strip=1", "--directory", copy,
-                           "--input", mutant.patch()], text=True, capture_output=True, check=False)
-    if done.returncode != 0:
-        raise Failure(f"the patch does not apply: {done.stdout.strip()}")
-    return copy
+@contextlib.contextmanager
+def free_tree(trees):
+    """A folder that no other mutant uses meanwhile."""
+    for n in itertools.count(1):
+        tree = trees / f"tree-{n}"
+        tree.mkdir(exist_ok=True)
+        with open(trees / f"tree-{n}.lock", "w", encoding="ascii") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield tree
+            return
 
 
-def make(kernel, build, made):
-    """Makes what a machine needs, of the source that has the fault, and remembers what to forget."""
-    made.append(door.make(kernel, build))
-    return made[-1]
+@contextlib.contextmanager
+def planted(mutant, trees):
+    """A folder whose source/ is a copy of the project's source that has the fault within this context."""
+    untouched = os.environ["TESTBED_SOURCE"]
+    with free_tree(trees) as tree:
+        source = tree / "source"
+        if not source.exists():
+            shutil.copytree(untouched, source, symlinks=True)
+        mutant.patch(source, "--forward", "--dry-run")
+        mutant.patch(source, "--forward")
+        door.use_source(source)
+        try:
+            yield tree
+        finally:
+            # The restored files are newer than what was compiled of them, so the next mutant compiles them again.
+            mutant.patch(source, "--reverse")
+            door.use_source(untouched)
 
 
-def forget(made):
-    """Removes from the cache what nobody will want again: builds with a fault."""
-    for one in made:
-        for path in (one.build, one.overlay):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def look_in_unit(_, folder, made):
-    """The first test of meson's that fails, or None; and None, as nothing else can go wrong."""
-    build = make("stock", "release", made).build
-    output = folder / "unit"
+def look_in_unit(_, tree):
+    """The first of meson's tests that fails, or None; and None, because nothing else can go wrong."""
+    door.call("unit_build", tree / "source", tree)
+    output = tree / "unit"
     with open(output, "wb") as file:
-        door.run_in_build_tree(folder / "source", build, "env", "CCACHE_DIR=/cache", "meson", "test", "-C", "/work/build",
+        door.run_in_build_tree(tree / "source", tree, "meson", "test", "-C", "/work/build", "--no-rebuild",
                                "--timeout-multiplier", "6", "--maxfail", "1", "--print-errorlogs", output=file)
     return report.meson_failed_test(report.read(output)), None
 
 
-def look_in_machines(name, folder, made):
-    """The first test of a suite that fails, or None; and what went wrong, if no test can be blamed for it, or None."""
-    error = None
-    for job in suites.tests(folder / "source")[name].jobs():
-        make(job.kernel, job.build, made)
-        with contextlib.closing(jobs.run([job], folder, 1)) as runs:
-            (one,) = runs
-        if failed := report.failed_tests(report.read(one.stdout)):
-            return failed[0], None
-        if report.suite_result(one.job.label, one.status, one.seconds, one.stdout, one.stderr).failed:
-            error = f"status {one.status}: {report.last_lines(report.read(one.stderr), 1, '').strip()}"
-    return None, error
+def look_in_machines(name, tree):
+    """The first test of a suite that fails, or None; and what went wrong if no test can be blamed for it, or None."""
+    error, made = None, []
+    try:
+        for job in suites.tests(tree / "source")[name].jobs():
+            made.append(door.make(job.kernel, job.build))
+            with contextlib.closing(jobs.run([job], tree, 1)) as runs:
+                (one,) = runs
+            if failed := report.failed_tests(report.read(one.stdout)):
+                return failed[0], None
+            if report.suite_result(one.job.label, one.status, one.seconds, one.stdout, one.stderr).failed:
+                error = f"status {one.status}: {report.last_lines(report.read(one.stderr), 1, '').strip()}"
+        return None, error
+    finally:
+        # Nobody will want a build with a fault again.
+        for path in {path for one in made for path in (one.build, one.overlay)}:
+            shutil.rmtree(path, ignore_errors=True)
