@@ -95,6 +95,13 @@ def test_read_only():
         assert said == f"[{mode}, {mode}]\n", (options, said)
 
 
+def test_counts():
+    """--count= is a number from 1 on; 0, which the library would take for 1, is a wrong command line."""
+    assert len(json.loads(run("allocate", "--json=short", "-n", "253", "1").stdout)["buffers"]) == 253
+    for text in ("0", "-1", "1x", ""):
+        run("allocate", "--count=" + text, "1M", status=2)
+
+
 def test_fds():
     """The command's fds from 3 on are the buffers in the order of the reply, and it has no other fds."""
     script = ("import os, sys; ids = [int.from_bytes(os.pread(fd, 8, 0), sys.byteorder) for fd in (3, 4, 5)];"
@@ -208,6 +215,7 @@ with fake_daemon(fake) as (fake_process, fake_address):
     test_json()
     test_tables()
     test_read_only()
+    test_counts()
     test_fds()
     test_command_status()
     test_unwritable_output()
