@@ -557,19 +557,30 @@ static void test_half_written(void **state) {
                 assert_int_equal(add_one(ledger, i, &camera), 0);
 }
 
+/* A directory, a FIFO, and a link to a good ledger of another directory, which must not be touched. */
 static void test_not_a_file(void **state) {
+        static const char *const reasons[] = {
+                "ledger.bad: Is a directory",
+                "ledger.bad: it is not a regular file",
+                "ledger.bad: Too many levels of symbolic links",
+        };
         (void) state;
 
-        for (unsigned i = 0; i < 3; i++) {
-                _cleanup_(place_done) Place place = place_new();
+        for (unsigned i = 0; i < ELEMENTSOF(reasons); i++) {
+                _cleanup_(place_done) Place place = place_new(), elsewhere = used_place();
+                char target[4096];
 
+                (void) snprintf(target, sizeof(target), "%s/ledger", elsewhere.path);
                 if (i == 0)
                         assert_int_equal(mkdirat(place.fd, "ledger", 0700), 0);
                 else if (i == 1)
                         assert_int_equal(mkfifoat(place.fd, "ledger", 0600), 0);
                 else
-                        assert_int_equal(symlinkat("/etc/passwd", place.fd, "ledger"), 0);
-                assert_set_aside(&place, "ledger.bad: ");
+                        assert_int_equal(symlinkat(target, place.fd, "ledger"), 0);
+                assert_set_aside(&place, reasons[i]);
+
+                _cleanup_(ledger_freep) Ledger *ledger = open_good(&elsewhere);
+                assert_int_equal(ledger_n_records(ledger), 300);
         }
 }
 
