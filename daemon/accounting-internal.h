@@ -6,6 +6,7 @@
 #include "accounting.h"
 #include "budget.h"
 #include "census-rounds.h"
+#include "census.h"
 #include "rules.h"
 
 /* The charge of one record of the ledger, which is its userdata. */

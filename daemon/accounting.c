@@ -142,6 +142,8 @@ static bool headroom_is_checked(const Accounting *accounting) {
         return (*accounting->rules.config)->policy.enforce;
 }
 
+_Static_assert(MEMORY_INFINITY == LIMIT_INFINITY, "a headroom is reported as a limit is");
+
 int accounting_headroom(const Accounting *accounting, const Peer *peer, uint64_t *ret) {
         return memory_cgroup_headroom(accounting->cgroup_root_fd, peer->cgroup_fd, cgroup_bytes_get,
                                       accounting->cgroup_bytes, ret);

@@ -3,7 +3,6 @@
 
 #include <systemd/sd-event.h>
 
-#include "census.h"
 #include "client.h"
 #include "config.h"
 #include "heap.h"

@@ -3,7 +3,7 @@
 
 /* The owners and names of heaps that the ledger's records share. */
 
-#include "ledger.h"
+#include "identity.h"
 
 typedef struct LedgerSharedOwner {
         Identity owner;
