@@ -69,18 +69,19 @@ ssize_t read_file_at(int dir_fd, const char *path, size_t max, char **ret) {
         if (fd < 0)
                 return -errno;
 
-        _cleanup_free_ char *text = NULL;
-        size_t size = 0, room = 0;
+        size_t size = 0, room = 4096;
+        _cleanup_free_ char *text = malloc(room);
+        if (!text)
+                return -ENOMEM;
 
         for (;;) {
-                if (room - size < 2) {
-                        char *larger;
-
-                        room = room == 0 ? 4096 : room * 2;
-                        larger = realloc(text, room);
+                if (room - size < 2) { /* the text, and a NUL behind it */
+                        char *larger = realloc(text, room * 2);
                         if (!larger)
                                 return -ENOMEM;
+
                         text = larger;
+                        room *= 2;
                 }
 
                 ssize_t n = read(fd, text + size, room - size - 1);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* Work that is done in rounds. The invariant: a waiter is served by a round that began after the waiter came, never by one that
+ * was running then, since that one may have read already what has changed since. */
+
 #include "list.h"
 #include "rounds.h"
 #include "time-util.h"
@@ -7,7 +10,7 @@
 struct RoundWait {
         RoundWait *next;
         Rounds *rounds;
-        uint64_t after; /* a round of a higher number will do */
+        uint64_t after; /* the number of the last round that does not serve this one */
         round_done_t on_done;
         void *userdata;
 };
@@ -16,13 +19,13 @@ struct Rounds {
         sd_event *event;
         round_start_t on_start;
         void *userdata;
-        RoundWait *waits;
+        RoundWait *waits; /* in the order in which they came */
         uint64_t n_started;
         uint64_t interval;
         uint64_t started_at;
         uint64_t ended_at;
         bool running;
-        sd_event_source *timer;
+        sd_event_source *timer; /* the beginning of the next round */
 };
 
 int rounds_new(sd_event *event, round_start_t on_start, void *userdata, Rounds **ret) {
@@ -42,7 +45,7 @@ Rounds *rounds_free(Rounds *rounds) {
                 return NULL;
 
         while (rounds->waits)
-                round_wait_cancel(rounds->waits);
+                free(LIST_TAKE_FIRST(rounds->waits));
         sd_event_source_disable_unref(rounds->timer);
         sd_event_unref(rounds->event);
         free(rounds);
@@ -66,7 +69,7 @@ static int on_timer(sd_event_source *source _unused_, uint64_t usec _unused_, vo
         return 0;
 }
 
-/* Sees to it that a round begins, as soon as one may. */
+/* Makes a round begin as soon as it may, unless one is running: its end calls this again. */
 static int rounds_schedule(Rounds *rounds) {
         uint64_t due = rounds->n_started > 0 ? rounds->started_at + rounds->interval : 0, now = now_usec();
 
@@ -76,25 +79,26 @@ static int rounds_schedule(Rounds *rounds) {
         return sd_event_add_time_relative(rounds->event, &rounds->timer, CLOCK_MONOTONIC, due > now ? due - now : 0, 1, on_timer, rounds);
 }
 
+/* The first that came before the last round began. */
+static RoundWait *find_served(const Rounds *rounds) {
+        for (RoundWait *wait = rounds->waits; wait; wait = wait->next)
+                if (wait->after < rounds->n_started)
+                        return wait;
+        return NULL;
+}
+
 void rounds_finished(Rounds *rounds) {
+        RoundWait *wait;
+
         rounds->running = false;
         rounds->ended_at = now_usec();
 
-        /* Who came while this round was running waits for the next. A callback may begin or end waits: start over each time. */
-        for (RoundWait **p = &rounds->waits; *p;) {
-                RoundWait *wait = *p;
+        /* A callback may add and cancel waits: search anew each time. */
+        while ((wait = find_served(rounds))) {
+                _cleanup_free_ RoundWait *served = wait;
 
-                if (wait->after >= rounds->n_started) {
-                        p = &wait->next;
-                        continue;
-                }
-
-                round_done_t on_done = wait->on_done;
-                void *on_done_userdata = wait->userdata;
-
-                round_wait_cancel(wait);
-                on_done(on_done_userdata);
-                p = &rounds->waits;
+                LIST_REMOVE(rounds->waits, served);
+                served->on_done(served->userdata);
         }
 
         if (rounds->waits)
