@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* What a dma-buf is known by. The invariant: nothing that a worker could make by itself passes for a dma-buf. */
+
 #include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>

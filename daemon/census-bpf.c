@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The census from the kernel's dma-buf iterator, by the program dmabuf-iter.bpf.c. The program is loaded once, in a child
- * process, since libbpf leaves a large heap behind when it has read the kernel's type information; the fd of the link is all
- * that comes back. The invariant: the iterator is used only where it is known to list every buffer. */
+/* The census from the kernel's dma-buf iterator, by the program dmabuf-iter.bpf.c. The program is loaded once, in a
+ * child process, since libbpf leaves a large heap behind when it has read the kernel's type information; the fd of the
+ * link is all that comes back. The invariant: the iterator is used only where it is known to list every buffer. */
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
@@ -25,8 +25,8 @@ typedef struct LoadReport {
         char what[64];
 } LoadReport;
 
-/* From 6.16 to 6.18 the iterator went no further than what one read() could take. Since "bpf: Fix truncated dmabuf iterator
- * reads" it keeps its place in a struct of its own, which shows in the kernel's type information. */
+/* From 6.16 to 6.18 the iterator went no further than what one read() could take. Since "bpf: Fix truncated dmabuf
+ * iterator reads" it keeps its place in a struct of its own, which shows in the kernel's type information. */
 static bool iterator_is_whole(void) {
         struct btf *btf = btf__load_vmlinux_btf();
         bool whole = btf && btf__find_by_name_kind(btf, "dmabuf_iter_priv", BTF_KIND_STRUCT) >= 0;
@@ -39,18 +39,23 @@ static void load_program(LoadReport *report, int *ret_link_fd) {
         libbpf_set_print(NULL);
 
         if (!iterator_is_whole()) {
-                *report = (LoadReport) { .error = -EOPNOTSUPP, .what = "this kernel's dma-buf iterator ends before the list does" };
+                *report = (LoadReport){.error = -EOPNOTSUPP,
+                                       .what = "this kernel's dma-buf iterator ends before the list does"};
                 return;
         }
 
-        (void) snprintf(report->what, sizeof(report->what), "the kernel has no dma-buf iterator, or does not let us load it");
+        (void) snprintf(report->what,
+                        sizeof(report->what),
+                        "the kernel has no dma-buf iterator, or does not let us load it");
         struct dmabuf_iter *skeleton = dmabuf_iter__open_and_load();
         if (!skeleton) {
                 report->error = -errno;
                 return;
         }
 
-        (void) snprintf(report->what, sizeof(report->what), "the kernel does not let us attach to its dma-buf iterator");
+        (void) snprintf(report->what,
+                        sizeof(report->what),
+                        "the kernel does not let us attach to its dma-buf iterator");
         struct bpf_link *link = bpf_program__attach_iter(skeleton->progs.dmabuf_iter, NULL);
         if (!link) {
                 report->error = -errno;
@@ -61,7 +66,8 @@ static void load_program(LoadReport *report, int *ret_link_fd) {
         *ret_link_fd = bpf_link__fd(link);
 }
 
-/* The child's function. Everything it made is freed by its end. The result's memfd stays empty: only a socket carries an fd. */
+/* The child's function. Everything it made is freed by its end. The result's memfd stays empty: only a socket carries
+ * an fd. */
 static int load_in_child(int result_fd _unused_, void *userdata) {
         const int *socket_fd = userdata;
         LoadReport report = {};
@@ -71,7 +77,8 @@ static int load_in_child(int result_fd _unused_, void *userdata) {
         return send_message(*socket_fd, &report, sizeof(report), &link_fd, report.error == 0, 0);
 }
 
-/* Loads and attaches the program in a child. Returns 0 with the child's report, and the link's fd if its error is 0; -errno. */
+/* Loads and attaches the program in a child. Returns 0 with the child's
+ * report, and the link's fd if its error is 0; -errno. */
 static int load(LoadReport *ret_report, int *ret_link_fd) {
         int pair[2];
 

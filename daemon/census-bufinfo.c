@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The census from debugfs: the text that drivers/dma-buf/dma-buf.c prints. A buffer's name, which its owner chooses, is in it,
- * with newlines and tabs. The invariant: no name can add a buffer to what is read, nor hide one. */
+/* The census from debugfs: the text that drivers/dma-buf/dma-buf.c prints. A buffer's name, which its owner chooses, is
+ * in it, with newlines and tabs. The invariant: no name can add a buffer to what is read, nor hide one. */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 /* 20,000 buffers, each with some attached devices, are a few MiB. */
 #define BUFINFO_SIZE_MAX (256U * 1024U * 1024U)
 
-/* Takes a column of digits, at least eight, and the tab after it. */
+/* Takes a column of at least eight digits and the tab after it. Returns false, and takes nothing, if there is none. */
 static bool take_column(const char **p, const char *end, unsigned base, uint64_t *ret) {
         uint64_t value = 0;
         const char *s = *p;
@@ -23,7 +23,8 @@ static bool take_column(const char **p, const char *end, unsigned base, uint64_t
         for (; s < end && *s != '\t'; s++) {
                 unsigned digit = *s >= '0' && *s <= '9' ? *s - '0' : *s >= 'a' && *s <= 'f' ? *s - 'a' + 10 : 16;
 
-                if (digit >= base || __builtin_mul_overflow(value, base, &value) || __builtin_add_overflow(value, digit, &value))
+                if (digit >= base || __builtin_mul_overflow(value, base, &value) ||
+                    __builtin_add_overflow(value, digit, &value))
                         return false;
         }
         if (s == end || s - *p < 8)
@@ -34,8 +35,9 @@ static bool take_column(const char **p, const char *end, unsigned base, uint64_t
         return true;
 }
 
-/* size, flags, mode, count, exporter, inode, name: drivers/dma-buf/dma-buf.c prints all numbers with %08. The rest of a name
- * with a newline in it has 30 bytes at most; these columns and their tabs have 45. */
+/* Parses size, flags, mode, count, exporter, inode and name; drivers/dma-buf/dma-buf.c prints all numbers with %08.
+ * These columns and their tabs have at least 45 bytes. A name has 31 at most, so what follows a newline in it cannot be
+ * such a line. */
 static bool parse_line(const char *p, const char *end, CensusItem *ret, const char **ret_exporter, size_t *ret_length) {
         uint64_t size, flags, mode, count, inode;
 
@@ -82,7 +84,7 @@ static bool take_number(const char **p, const char *end, uint64_t *ret) {
         return true;
 }
 
-/* "Total N objects, M bytes": a name can fake this line, but never be the last one. */
+/* Parses "Total N objects, M bytes". A name can contain this line, but is never in the last one. */
 static bool parse_total(const char *p, const char *end, uint64_t *ret_n, uint64_t *ret_size) {
         return take_literal(&p, end, "Total ") && take_number(&p, end, ret_n) && take_literal(&p, end, " objects, ") &&
                 take_number(&p, end, ret_size) && take_literal(&p, end, " bytes") && p == end;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* How a census is put together in the child that takes it, and how it comes to the parent. The invariant: what the parent
- * reads is the whole census of a child that found nothing doubtful, or an error. */
+/* How a census is put together in the child that takes it, and how it comes to the parent. The invariant: what the
+ * parent reads is the whole census of a child that found nothing doubtful, or an error. */
 
 #include <sys/stat.h>
 
@@ -14,7 +14,8 @@ void census_builder_done(CensusBuilder *builder) {
         *builder = (CensusBuilder) {};
 }
 
-/* There are a handful of exporters, and the same one comes many times in a row. */
+/* Finds the exporter, or adds it. There are few, and the same one comes
+ * many times in a row: the search begins with the last. */
 static int find_exporter(CensusBuilder *builder, const char *exporter, size_t length, size_t *ret) {
         length = MIN(length, CENSUS_EXPORTER_SIZE - 1);
 
@@ -24,7 +25,8 @@ static int find_exporter(CensusBuilder *builder, const char *exporter, size_t le
                         return 0;
                 }
 
-        char(*larger)[CENSUS_EXPORTER_SIZE] = reallocarray(builder->exporters, builder->n_exporters + 1, sizeof(*larger));
+        char(*larger)[CENSUS_EXPORTER_SIZE] =
+                        reallocarray(builder->exporters, builder->n_exporters + 1, sizeof(*larger));
         if (!larger)
                 return -ENOMEM;
 
@@ -81,7 +83,7 @@ static void reverse(CensusBuilder *builder) {
 void census_builder_sort(CensusBuilder *builder) {
         size_t n = 0;
 
-        /* The kernel lists the newest first. */
+        /* The kernel lists the newest first, so this alone mostly sorts them. */
         reverse(builder);
         if (!is_ascending(builder))
                 qsort(builder->items, builder->n_items, sizeof(CensusItem), compare_items);
@@ -97,7 +99,7 @@ int census_builder_finish(CensusBuilder *builder, CensusResult **ret) {
         if (!result)
                 return -ENOMEM;
 
-        /* calloc() of nothing may give NULL. */
+        /* One more than needed: calloc(0) may return NULL. */
         result->entries = calloc(builder->n_items + 1, sizeof(CensusEntry));
         result->inodes = calloc(builder->n_items + 1, sizeof(uint64_t));
         if (!result->entries || !result->inodes)
@@ -116,10 +118,9 @@ int census_builder_finish(CensusBuilder *builder, CensusResult **ret) {
         return 0;
 }
 
-/* ---- from child to parent ---- */
-
+/* What a child writes: this, then the items, then the exporters. */
 typedef struct Header {
-        int64_t error;
+        int64_t error; /* negative errno, or 0 */
         uint64_t n_items;
         uint64_t n_exporters;
 } Header;
@@ -137,7 +138,10 @@ int census_builder_write(const CensusBuilder *builder, int error, int fd) {
         if (r >= 0)
                 r = pwrite_all(fd, builder->items, items_size, sizeof(header));
         if (r >= 0)
-                r = pwrite_all(fd, builder->exporters, header.n_exporters * CENSUS_EXPORTER_SIZE, sizeof(header) + items_size);
+                r = pwrite_all(fd,
+                               builder->exporters,
+                               header.n_exporters * CENSUS_EXPORTER_SIZE,
+                               sizeof(header) + items_size);
         return r;
 }
 
@@ -154,7 +158,7 @@ int census_builder_read(CensusBuilder *builder, int fd) {
         if (header.error < 0)
                 return header.error;
 
-        /* The child may have died on the way. */
+        /* A child that died while it wrote has left less than it announced. */
         uint64_t size = st.st_size;
         if (header.n_items > size / sizeof(CensusItem) || header.n_exporters > size / CENSUS_EXPORTER_SIZE ||
             sizeof(header) + header.n_items * sizeof(CensusItem) + header.n_exporters * CENSUS_EXPORTER_SIZE != size)
@@ -170,6 +174,9 @@ int census_builder_read(CensusBuilder *builder, int fd) {
         size_t items_size = header.n_items * sizeof(CensusItem);
         r = pread_all(fd, builder->items, items_size, sizeof(header));
         if (r >= 0)
-                r = pread_all(fd, builder->exporters, header.n_exporters * CENSUS_EXPORTER_SIZE, sizeof(header) + items_size);
+                r = pread_all(fd,
+                              builder->exporters,
+                              header.n_exporters * CENSUS_EXPORTER_SIZE,
+                              sizeof(header) + items_size);
         return r;
 }

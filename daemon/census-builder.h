@@ -34,6 +34,6 @@ int census_builder_finish(CensusBuilder *builder, CensusResult **ret);
 /* Writes a sorted builder to a file, or if `error` is negative only that. Returns 0, or -errno. */
 int census_builder_write(const CensusBuilder *builder, int error, int fd);
 
-/* Reads what census_builder_write() wrote into an empty builder. Returns 0; the error that was written; -EIO or -ENODATA when the
- * file is not whole; -ENOMEM; or -errno. */
+/* Reads what census_builder_write() wrote into an empty builder. Returns 0; the error that was written; -EIO or
+ * -ENODATA when the file is not whole; -ENOMEM; or -errno. */
 int census_builder_read(CensusBuilder *builder, int fd);

@@ -15,8 +15,8 @@ typedef struct CensusEntry {
         const char *exporter; /* owned by the CensusResult */
 } CensusEntry;
 
-/* What one census found: every dma-buf that existed when it began, unless it was freed before the census got there. It may lack
- * those made since it began. */
+/* What one census found: every dma-buf that existed when it began, unless it was freed before the census got there. It
+ * may lack those made since it began. */
 typedef struct CensusResult {
         CensusEntry *entries; /* ascending by inode, none twice */
         uint64_t *inodes;     /* the same inodes alone, for ledger_retire() */

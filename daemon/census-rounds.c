@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* When censuses are taken. The invariants: all that wait share one census, which began after each of them came; and a
+ * result is reported with the sequence of its census's beginning, since the records that were made later may not be in
+ * it. */
+
 #include <inttypes.h>
 #include <sys/epoll.h>
 
@@ -7,12 +11,12 @@
 #include "log.h"
 #include "time-util.h"
 
-/* Censuses take at most a twentieth of the time (a little less, as the next may take longer than the last), and a request
- * waits for one to begin a second at the most: where one takes longer than 40 ms, that it is found what was freed counts more. */
+/* Censuses use at most a twentieth of the time: the pause is 25 times the last one, since the next may take longer. But
+ * a request never waits more than a second for one to begin; if a census takes more than 40 ms, this bound wins. */
 #define CENSUS_SHARE 25U
 #define CENSUS_INTERVAL_MAX_USEC USEC_PER_SEC
 
-/* A census that takes longer is given up, and another tried when it is needed. */
+/* A census that takes longer is killed. It is not taken again in this round. */
 #define CENSUS_TIMEOUT_USEC (10 * USEC_PER_SEC)
 
 struct CensusRounds {
@@ -26,7 +30,7 @@ struct CensusRounds {
         uint64_t sequence;
         sd_event_source *source;
         sd_event_source *timer;
-        bool last_try; /* of this round */
+        bool last_try; /* of this round: if it fails, the round ends */
 };
 
 /* Stops watching the run, which becomes the caller's. */
@@ -53,7 +57,7 @@ static int on_run_over(sd_event_source *source, int fd, uint32_t revents, void *
 static int on_timeout(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata) {
         CensusRounds *rounds = userdata;
 
-        rounds->last_try = true; /* those who wait have waited enough */
+        rounds->last_try = true; /* a second try would take as long */
         child_kill(rounds->run);
         return 0;
 }
@@ -69,7 +73,13 @@ static int run_begin(CensusRounds *rounds) {
 
         r = sd_event_add_io(rounds->event, &rounds->source, child_pidfd(rounds->run), EPOLLIN, on_run_over, rounds);
         if (r >= 0)
-                r = sd_event_add_time_relative(rounds->event, &rounds->timer, CLOCK_MONOTONIC, CENSUS_TIMEOUT_USEC, 0, on_timeout, rounds);
+                r = sd_event_add_time_relative(rounds->event,
+                                               &rounds->timer,
+                                               CLOCK_MONOTONIC,
+                                               CENSUS_TIMEOUT_USEC,
+                                               0,
+                                               on_timeout,
+                                               rounds);
         if (r < 0)
                 child_free(run_take(rounds));
         return r;
@@ -88,7 +98,7 @@ static int on_run_over(sd_event_source *source _unused_, int fd _unused_, uint32
                         return 0;
         }
         if (r < 0)
-                (void) log_warning_errno(r, "A census of the buffers failed, so nothing is taken as freed: %m");
+                (void) log_warning_errno(r, "A census of the buffers failed, so no buffer is taken as freed: %m");
         else
                 rounds->on_end(result, rounds->sequence, rounds->userdata);
 
@@ -109,7 +119,8 @@ static int on_start(void *userdata) {
         return run_begin(rounds);
 }
 
-int census_rounds_new(sd_event *event, Census *census, census_begin_t on_begin, census_end_t on_end, void *userdata, CensusRounds **ret) {
+int census_rounds_new(sd_event *event, Census *census, census_begin_t on_begin, census_end_t on_end, void *userdata,
+                      CensusRounds **ret) {
         _cleanup_(census_rounds_freep) CensusRounds *rounds = malloc(sizeof(CensusRounds));
         if (!rounds)
                 return -ENOMEM;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* A buffer lives as long as anything refers to it: a descriptor in some process, one in a message that was not received yet,
- * a mapping, a device that has imported it. Only the kernel knows all of these. So the census asks the kernel for a list of
- * all dma-bufs, by inode number; the kernel never uses an inode number twice. A record of the ledger whose inode is not in the
- * list belongs to a buffer that is gone.
+/* A buffer lives as long as anything refers to it: a descriptor in some process, one in a message that was not received
+ * yet, a mapping, a device that has imported it. Only the kernel knows all of these. So the census asks the kernel for
+ * a list of all dma-bufs, by inode number; the kernel never uses an inode number twice. A record of the ledger whose
+ * inode is not in the list belongs to a buffer that is gone.
  *
- * There are two sources. The better one is a BPF program on the kernel's dma-buf iterator (census-bpf.c). The other is a file
- * in debugfs (census-bufinfo.c), for which the kernel takes the lock of each buffer in turn. Any process that holds one of
- * these locks can make the reader wait, so a census is taken in a child process, and the event loop watches its pidfd.
+ * There are two sources. The better one is a BPF program on the kernel's dma-buf iterator (census-bpf.c). The other is
+ * a file in debugfs (census-bufinfo.c), for which the kernel takes the lock of each buffer in turn. Any process that
+ * holds one of these locks can make the reader wait, so a census is taken in a child process, and the event loop
+ * watches its pidfd.
  *
  * The invariant: a census is complete, or it is an error. An incomplete one would end the records of living buffers. */
 

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* Which heaps and CMA regions the kernel has: udev's devices, and sysfs for what udev does not know. The invariant:
+ * events are received before the first enumeration, so that no change falls between the two; and each event, or the
+ * loss of some, leads to a registry that agrees with sysfs. */
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <libudev.h>
@@ -33,16 +37,18 @@ static void closedirp(DIR **d) {
                 (void) closedir(*d);
 }
 
-/* Areas that the kernel keeps for itself. */
+/* True for a CMA area that the kernel keeps for itself. */
 static bool region_is_private(const char *name) {
         return startswith(name, "hugetlb") || startswith(name, "crash");
 }
 
+/* The size of a region in bytes; 0 if unknown. */
 static uint64_t region_size(DeviceMonitor *monitor, const char *name) {
         char path[PATH_MAX];
         uint64_t pages;
 
-        if ((size_t) snprintf(path, sizeof(path), "%s/kernel/mm/cma/%s/total_pages", monitor->sysfs, name) >= sizeof(path) ||
+        if ((size_t) snprintf(path, sizeof(path), "%s/kernel/mm/cma/%s/total_pages", monitor->sysfs, name) >=
+                            sizeof(path) ||
             read_u64_at(AT_FDCWD, path, &pages) < 0 ||
             __builtin_mul_overflow(pages, (uint64_t) sysconf(_SC_PAGESIZE), &pages))
                 return 0;
@@ -88,7 +94,7 @@ static int add_heap(DeviceMonitor *monitor, struct udev_device *device) {
         const char *name = udev_device_get_sysname(device);
 
         if (!heap_name_is_valid(name)) {
-                log_debug("Ignoring a heap whose name no client could say: %s", name);
+                log_debug("Ignoring a heap whose name is not valid: %s", name);
                 return 0;
         }
 
@@ -109,10 +115,11 @@ static int add_region_device(DeviceMonitor *monitor, struct udev_device *device)
         if (!name)
                 return 0;
 
-        return heap_registry_add_region(monitor->registry, name, region_size(monitor, name), is_default && streq(is_default, "1"));
+        return heap_registry_add_region(
+                        monitor->registry, name, region_size(monitor, name), is_default && streq(is_default, "1"));
 }
 
-/* Without the bus, the directories of sysfs are all there is. */
+/* Where the bus "cma_region" is missing, sysfs still has a directory for each region. */
 static int add_region_directories(DeviceMonitor *monitor) {
         char path[PATH_MAX];
 
@@ -129,7 +136,8 @@ static int add_region_directories(DeviceMonitor *monitor) {
                 if (entry->d_name[0] == '.' || region_is_private(entry->d_name) || !heap_name_is_valid(entry->d_name))
                         continue;
 
-                int r = heap_registry_add_region(monitor->registry, entry->d_name, region_size(monitor, entry->d_name), false);
+                int r = heap_registry_add_region(
+                                monitor->registry, entry->d_name, region_size(monitor, entry->d_name), false);
                 if (r < 0)
                         return r;
         }
@@ -162,7 +170,7 @@ static int enumerate_regions(DeviceMonitor *monitor) {
 static int enumerate_heaps(DeviceMonitor *monitor) {
         int r;
 
-        /* What went away unnoticed: a heap that is ready but has no device any more. */
+        /* A heap that is ready but has no device any more has gone without an event. */
         for (Heap *heap = monitor->registry->heaps; heap; heap = heap->next) {
                 char path[PATH_MAX];
 
@@ -202,12 +210,13 @@ static void handle_device(DeviceMonitor *monitor, struct udev_device *device) {
         else if (streq(action, "remove"))
                 heap_registry_vanished(monitor->registry, udev_device_get_sysname(device));
         else {
-                read_mem_accounting(monitor); /* it appears with the core, where that is a module */
+                read_mem_accounting(monitor); /* the parameter appears with the heap core, where that is a module */
                 r = add_heap(monitor, device);
         }
 
         if (r < 0)
-                (void) log_warning_errno(r, "Cannot take note of %s %s: %m", subsystem, udev_device_get_sysname(device));
+                (void) log_warning_errno(
+                                r, "Cannot take note of %s %s: %m", subsystem, udev_device_get_sysname(device));
 }
 
 static int on_udev(sd_event_source *source _unused_, int fd _unused_, uint32_t revents _unused_, void *userdata) {
@@ -251,7 +260,7 @@ int device_monitor_new(sd_event *event, HeapRegistry *registry, const char *sysf
         if (!monitor->sysfs || !monitor->udev)
                 return -ENOMEM;
 
-        /* Follow first, enumerate afterwards: nothing falls between. */
+        /* Receive events first, and enumerate afterwards. */
         monitor->monitor = udev_monitor_new_from_netlink(monitor->udev, "udev");
         if (!monitor->monitor)
                 return errno > 0 ? -errno : -EIO;

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-/* The BPF program of the census. The kernel's dma-buf iterator (Linux 6.16) calls it once for each dma-buf there is, in the
- * context of the process that reads the iterator's fd; what it writes with bpf_seq_write() is what that process reads.
+/* The BPF program of the census. The kernel's dma-buf iterator (Linux 6.16) calls it once for each dma-buf, in the
+ * context of the process that reads the iterator's fd. That process reads what the program writes with bpf_seq_write().
  *
- * New dma-bufs are put at the head of the kernel's list, so the walk does not meet those made after it began. It takes no
- * buffer's lock, and a name that a buffer was given plays no part in it.
+ * The kernel adds new dma-bufs at the head of its list, so the walk does not meet those made after it began. It takes
+ * no buffer's lock, and does not look at the name that a buffer was given. The invariant: each dma-buf that was there
+ * at the beginning and still lives makes one record, whose inode is 0 if something could not be read.
  *
- * Of the kernel's structures only the members needed are declared; their places in the running kernel are filled in by
- * libbpf (CO-RE), from the kernel's BTF. */
+ * Only the members that are needed are declared here. libbpf fills in their places in the running kernel's structures
+ * from the kernel's BTF (CO-RE). */
 
-/* All that bpf_helpers.h wants of the kernel's headers, whose place on disk differs from system to system. */
+/* All that bpf_helpers.h needs of the kernel's headers, whose place on disk differs from system to system. */
 typedef unsigned char __u8;
 typedef unsigned short __u16;
 typedef unsigned int __u32;
@@ -66,7 +67,7 @@ int dmabuf_iter(struct bpf_iter__dmabuf *ctx) {
         if (bpf_probe_read_kernel_str(record.exporter, sizeof(record.exporter), dmabuf->exp_name) < 0)
                 record.inode = 0;
 
-        /* A full buffer is the iterator's to notice: it calls again for the same dma-buf with an empty one. */
+        /* If the buffer is full, the iterator notices, and calls again for the same dma-buf with an empty one. */
         bpf_seq_write(ctx->meta->seq, &record, sizeof(record));
         return 0;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
-/* What the BPF program of the census writes for each dma-buf. Shared by dmabuf-iter.bpf.c and census-bpf.c. */
+/* What the BPF program of the census writes for each dma-buf; shared by dmabuf-iter.bpf.c and census-bpf.c. */
 
-/* A heap's name and its end, in whole words. */
+/* Room for a heap's name with its NUL, in whole words. */
 #define DMABUF_ITER_EXPORTER_SIZE 72
 
 struct dmabuf_iter_record {

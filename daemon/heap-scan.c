@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* When the declarations of modules are read. The invariant: the registry holds what one whole scan found, never a part
+ * of one. */
+
 #include "heap-scan.h"
 #include "log.h"
 #include "time-util.h"
@@ -37,11 +40,15 @@ static void on_declarations(const ModuleDeclaration *declarations, size_t n, voi
         heap_registry_scan_begin(scan->registry);
         for (size_t i = 0; i < n; i++) {
                 if (!heap_name_is_valid(declarations[i].heap)) {
-                        log_debug("Module %s is declared for a heap of an impossible name.", declarations[i].module);
+                        log_debug("Ignoring module %s, which is declared for a heap whose name is not valid.",
+                                  declarations[i].module);
                         continue;
                 }
 
-                int r = heap_registry_declare(scan->registry, declarations[i].heap, declarations[i].module, declarations[i].installed);
+                int r = heap_registry_declare(scan->registry,
+                                              declarations[i].heap,
+                                              declarations[i].module,
+                                              declarations[i].installed);
                 if (r < 0)
                         (void) log_warning_errno(r, "Cannot take note of heap %s: %m", declarations[i].heap);
         }

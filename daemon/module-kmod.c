@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* What the module loader's children do with libkmod. Everything here may block and may take its time. A name is only ever
- * looked up as the alias "dma-heap:NAME", so that nothing is loaded that nobody declared as a heap. */
+/* What the module loader's children do with libkmod. Everything here may block for long. The invariant: a name is only
+ * looked up as the alias "dma-heap:NAME", so no module is loaded that was not declared as a heap's. */
 
 #include <fcntl.h>
 #include <libkmod.h>
@@ -14,7 +14,7 @@
 #include "module-kmod.h"
 
 #define ALIAS_PREFIX "dma-heap:"
-/* As libkmod spells it in its index and in what it read of modprobe.d. */
+/* The same as libkmod spells it in its index and in its configuration: '-' is '_'. */
 #define ALIAS_PREFIX_NORMALIZED "dma_heap:"
 
 static void kmod_unrefp(struct kmod_ctx **ctx) {
@@ -72,7 +72,7 @@ static void set_failed(ModuleResult *result, const char *format, ...) {
         va_end(ap);
 }
 
-/* What an administrator should hear of an error of init_module(2). */
+/* Explains an error of init_module(2), a negative errno, to an administrator. */
 static const char *explain(int error) {
         switch (error) {
         case -ENODEV:
@@ -80,7 +80,7 @@ static const char *explain(int error) {
         case -ENOMEM:
                 return "the kernel had no memory for it (ENOMEM)";
         case -EEXIST:
-        case -EBUSY: /* which newer kernels make of the EEXIST of a module's init */
+        case -EBUSY: /* newer kernels replace the -EEXIST of a module's init by this */
                 return "something that it provides exists already, or is in use (EEXIST or EBUSY)";
         case -ENOEXEC:
                 return "it was built for another kernel (ENOEXEC)";
@@ -91,13 +91,14 @@ static const char *explain(int error) {
         case -EBADMSG:
                 return "its signature is missing or not trusted, and this kernel enforces signatures";
         case -EPERM:
-                return "the kernel allows no loading of modules (kernel.modules_disabled, lockdown, or a missing privilege)";
+                return "the kernel allows no loading of modules (kernel.modules_disabled, lockdown, or a missing "
+                       "privilege)";
         default:
                 return strerror(-error);
         }
 }
 
-/* libkmod would hand modprobe.d's install lines to a shell; we are not one. */
+/* By default libkmod runs the install commands of modprobe.d in a shell. The daemon runs none. */
 static int on_install_command(struct kmod_module *module, const char *command _unused_, void *data) {
         ModuleResult *result = data;
 
@@ -106,7 +107,8 @@ static int on_install_command(struct kmod_module *module, const char *command _u
         return -ECANCELED;
 }
 
-/* Returns true if the module is in the kernel now. */
+/* Puts a module into the kernel, with those that it depends on. Returns true if it is in the kernel now; else *result
+ * says why not. */
 static bool insert(struct kmod_module *module, ModuleResult *result) {
         const char *name = kmod_module_get_name(module);
 
@@ -123,13 +125,14 @@ static bool insert(struct kmod_module *module, ModuleResult *result) {
                 return false;
         }
 
-        int r = kmod_module_probe_insert_module(module, KMOD_PROBE_APPLY_BLACKLIST, NULL, on_install_command, result, NULL);
+        int r = kmod_module_probe_insert_module(
+                        module, KMOD_PROBE_APPLY_BLACKLIST, NULL, on_install_command, result, NULL);
         if (r == KMOD_PROBE_APPLY_BLACKLIST)
                 set_failed(result, "module %s is forbidden by a blacklist line of modprobe.d", name);
         else if (r < 0 && result->outcome != MODULE_FAILED)
                 set_failed(result, "module %s cannot be loaded: %s", name, explain(r));
         else if (r >= 0 && !is_in_kernel(module))
-                /* libkmod takes EEXIST for "somebody else was faster"; the module's init can mean otherwise. */
+                /* libkmod takes -EEXIST for "loaded already", but a module's init may return it for another reason. */
                 set_failed(result, "module %s cannot be loaded: %s", name, explain(-EEXIST));
         else
                 result->inserted = true;
@@ -183,7 +186,7 @@ static void add_declaration(ModuleDeclaration *declarations, size_t *n, const ch
         (*n)++;
 }
 
-/* modprobe.d's aliases, which is where modules that bear none of their own are declared. */
+/* Reads the aliases in modprobe.d, which declare modules that have no such alias of their own. */
 static void scan_configuration(struct kmod_ctx *ctx, ModuleDeclaration *declarations, size_t *n) {
         _cleanup_(kmod_config_iter_freep) struct kmod_config_iter *iter = kmod_config_get_aliases(ctx);
 
@@ -197,7 +200,7 @@ static void scan_configuration(struct kmod_ctx *ctx, ModuleDeclaration *declarat
         }
 }
 
-/* The aliases as the module's author spelled them. */
+/* Reads a module's own aliases, as its author spelled them. */
 static void scan_module(struct kmod_ctx *ctx, const char *name, ModuleDeclaration *declarations, size_t *n) {
         _cleanup_(kmod_module_unrefp) struct kmod_module *module = NULL;
         _cleanup_(kmod_module_info_free_listp) struct kmod_list *list = NULL;
@@ -214,7 +217,7 @@ static void scan_module(struct kmod_ctx *ctx, const char *name, ModuleDeclaratio
         }
 }
 
-/* Which modules have such aliases is only in the index, and libkmod gives that away only as text. */
+/* Finds the modules that have such aliases. Only the index knows them, and libkmod prints it as text. */
 static void scan_index(struct kmod_ctx *ctx, ModuleDeclaration *declarations, size_t *n) {
         _cleanup_close_ int fd = memfd_create("module-aliases", MFD_CLOEXEC);
         if (fd < 0 || kmod_dump_index(ctx, KMOD_INDEX_MODULES_ALIAS, fd) < 0 || lseek(fd, 0, SEEK_SET) < 0)

@@ -4,8 +4,9 @@
 #include "heap-name.h"
 #include "macro.h"
 
-/* Room for a name or a text with its NUL. MODULE_NAME_LEN of the kernel is 56 on 64-bit machines. A heap's name has room for
- * more than HEAP_NAME_MAX, so that one that is too long is seen to be, and is not taken for the heap of a shorter name. */
+/* Room for a name or a text with its NUL. MODULE_NAME_LEN of the kernel is 56 on 64-bit machines. A heap's name has
+ * room for more than HEAP_NAME_MAX, so that one that is too long is seen to be, and is not taken for the heap of a
+ * shorter name. */
 #define MODULE_NAME_LENGTH 64U
 #define MODULE_HEAP_LENGTH (HEAP_NAME_MAX + 8U)
 #define MODULE_REASON_LENGTH 256U
@@ -34,9 +35,10 @@ typedef struct ModuleDeclaration {
         bool installed; /* there is a file for it, or it is in the kernel */
 } ModuleDeclaration;
 
-/* Loads every module that the alias "dma-heap:HEAP" names. Blocks, perhaps for seconds: call it in a child process. heap: a
- * valid heap name. */
+/* Loads every module that the alias "dma-heap:HEAP" names. Blocks, perhaps for seconds: call it in a child process.
+ * heap: a valid heap name. */
 void module_load_now(const char *heap, ModuleResult *ret);
 
-/* Reads what is declared into an array with room for MODULE_DECLARATIONS_MAX; the rest is left out. Blocks. Returns how many. */
+/* Reads what is declared into an array with room for
+ * MODULE_DECLARATIONS_MAX; the rest is left out. Blocks. Returns how many. */
 size_t module_scan_now(ModuleDeclaration *declarations);

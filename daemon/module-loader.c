@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The daemon's side of loading modules: jobs, the loads that wait for each, and the children that do them. A child leaves its
- * result in a memfd. The invariants: each load is reported once, whatever becomes of the child, or not at all once it was
- * cancelled; and no two children load the same module at the same time. */
+/* The daemon's side of loading modules: jobs, the loads that wait for each, and the children that do them. A child
+ * leaves its result in a memfd. The invariants: each load is reported once, whatever becomes of the child, or not at
+ * all once it was cancelled; and no two children load the same module at the same time. */
 
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -112,7 +112,9 @@ static void job_report_load(Job *job, int result_fd) {
 
         if (result_fd < 0 || pread_all(result_fd, &result, sizeof(result), 0) < 0) {
                 result = (ModuleResult) { .outcome = MODULE_FAILED };
-                (void) snprintf(result.reason, sizeof(result.reason), "the process that was to load the module ended early");
+                (void) snprintf(result.reason,
+                                sizeof(result.reason),
+                                "the process that was to load the module ended early");
                 if (job->module)
                         (void) snprintf(result.module, sizeof(result.module), "%s", job->module);
         }
@@ -172,11 +174,13 @@ static int job_start(Job *job) {
         int r;
 
         r = child_start(
-                        &(ChildParameters) {
-                                .name = job->heap ? "module-load" : "module-scan",
-                                .run = job->heap ? load_in_child : scan_in_child,
-                                .userdata = job,
-                                .result_size_max = job->heap ? sizeof(ModuleResult) : MODULE_DECLARATIONS_MAX * sizeof(ModuleDeclaration),
+                        &(ChildParameters){
+                                        .name = job->heap ? "module-load" : "module-scan",
+                                        .run = job->heap ? load_in_child : scan_in_child,
+                                        .userdata = job,
+                                        .result_size_max =
+                                                        job->heap ? sizeof(ModuleResult)
+                                                                  : MODULE_DECLARATIONS_MAX * sizeof(ModuleDeclaration),
                         },
                         &child);
         if (r < 0)

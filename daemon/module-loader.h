@@ -5,12 +5,12 @@
 
 #include "module-kmod.h"
 
-/* Loads the kernel module that is declared for a heap, and lists what is declared. Both happen in child processes: libkmod
- * reads files, and a module's init may take seconds. Rests on kmod(8)'s index files and modprobe.d(5). */
+/* Loads the kernel module that is declared for a heap, and lists what is declared. Both happen in child processes:
+ * libkmod reads files, and a module's init may take seconds. Rests on kmod(8)'s index files and modprobe.d(5). */
 typedef struct ModuleLoader ModuleLoader;
 
-/* Called once for each load that was not cancelled, from the event loop. Of the loads that one child served, only the first
- * sees `inserted` set. The load is gone when this is called. The loader must not be freed in it. */
+/* Called once for each load that was not cancelled, from the event loop. Of the loads that one child served, only the
+ * first sees `inserted` set. The load is gone when this is called. The loader must not be freed in it. */
 typedef void (*module_loaded_t)(const ModuleResult *result, void *userdata);
 
 /* Called from the event loop with what is declared; n is 0 when nothing is, or nothing could be read. */
@@ -28,8 +28,8 @@ DEFINE_CLEANUP(ModuleLoader, module_loader_free);
 
 /* Begins a load for the alias "dma-heap:HEAP", or joins one that is under way.
  *
- * heap: a valid heap name. module: the module that is expected behind it, or NULL if unknown. Loads that expect the same module
- * are done one after the other. Returns 0, -ENOMEM. */
+ * heap: a valid heap name. module: the module that is expected behind it, or NULL if unknown. Loads that expect the
+ * same module are done one after the other. Returns 0, -ENOMEM. */
 int module_loader_load(ModuleLoader *loader, const char *heap, const char *module,
                        module_loaded_t on_loaded, void *userdata, ModuleLoad **ret);
 

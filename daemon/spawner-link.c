@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* Starts dmaheapd-spawner, and starts it again when it is needed after it ended. The invariant: at most one spawner
+ * runs. Each request that was sent gets a reply, or the end of the spawner is reported. */
+
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
@@ -24,8 +27,8 @@ struct SpawnerLink {
         sd_event_source *child_source;
 };
 
-int spawner_link_new(sd_event *event, const char *path, spawner_reply_t on_reply, spawner_lost_t on_lost, void *userdata,
-                     SpawnerLink **ret) {
+int spawner_link_new(sd_event *event, const char *path, spawner_reply_t on_reply, spawner_lost_t on_lost,
+                     void *userdata, SpawnerLink **ret) {
         _cleanup_(spawner_link_freep) SpawnerLink *link = malloc(sizeof(SpawnerLink));
         if (!link)
                 return -ENOMEM;
@@ -45,7 +48,7 @@ int spawner_link_new(sd_event *event, const char *path, spawner_reply_t on_reply
         return 0;
 }
 
-/* Drops the connection. A spawner that still lives ends with it, and so do its workers. */
+/* Closes the connection. A spawner that still runs exits because of that, and its workers with it. */
 static void link_disconnect(SpawnerLink *link) {
         link->socket_source = sd_event_source_disable_unref(link->socket_source);
         link->socket_fd = safe_close(link->socket_fd);
@@ -70,7 +73,7 @@ SpawnerLink *spawner_link_free(SpawnerLink *link) {
 static void link_lost(SpawnerLink *link) {
         link_disconnect(link);
         if (link->pid > 0)
-                (void) kill(link->pid, SIGKILL); /* one that broke the protocol, or hangs */
+                (void) kill(link->pid, SIGKILL); /* it broke the protocol, or closed its socket and did not exit */
         link->on_lost(link->userdata);
 }
 
@@ -91,14 +94,14 @@ static int on_child(sd_event_source *source _unused_, const siginfo_t *si, void 
 
 static int on_socket(sd_event_source *source _unused_, int fd, uint32_t revents _unused_, void *userdata) {
         SpawnerLink *link = userdata;
-        SpawnReply reply;
+        SpawnReply reply = {};
         int pidfd = -EBADF;
         size_t n_fds;
 
         int r = receive_message(fd, &reply, sizeof(reply), &pidfd, 1, &n_fds, MSG_DONTWAIT);
         if (r == -EAGAIN)
                 return 0;
-        if (r == -EMFILE) { /* the pidfd had no room; the worker ends with its socket */
+        if (r == -EMFILE) { /* this process may not have another pidfd; the worker ends with its socket */
                 link->on_reply(reply.id, -EMFILE, -EBADF, link->userdata);
                 return 0;
         }
@@ -150,7 +153,7 @@ int spawner_link_start(SpawnerLink *link) {
         if (link->socket_fd >= 0)
                 return 0;
         if (link->pid > 0)
-                return -EAGAIN; /* the last one has not been reaped yet */
+                return -EAGAIN; /* on_child() has not reaped the last one yet */
 
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
                 return -errno;
@@ -158,7 +161,7 @@ int spawner_link_start(SpawnerLink *link) {
         link->socket_fd = fds[0];
         _cleanup_close_ int spawner_fd = fds[1];
 
-        /* dup2() onto itself would leave close-on-exec set. */
+        /* dup2() to the same number would leave close-on-exec set. */
         if (spawner_fd == SPAWNER_SOCKET_FD) {
                 int fd = fcntl(spawner_fd, F_DUPFD_CLOEXEC, SPAWNER_SOCKET_FD + 1);
                 if (fd < 0) {

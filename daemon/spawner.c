@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* dmaheapd-spawner puts workers into control groups. It is a process of its own because a clone into a cgroup must come from
- * one that has no thread, no descriptor and no memory that a worker should not have: a worker is a plain copy of it. Neither
- * vfork nor exec is used, since a child in a frozen cgroup would then hold up its parent. */
+/* dmaheapd-spawner puts workers into control groups. A worker is a plain copy of this process. The invariant: the
+ * spawner has no other thread, no descriptor but its socket and no memory that a worker should not have. Neither
+ * vfork() nor exec() is used, since a child in a frozen cgroup would then hold up its parent. */
 
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -17,7 +17,8 @@
 #include "worker-protocol.h"
 #include "worker.h"
 
-/* The kernel's OOM killer takes whoever has the highest value first: the worker, never the client it works for. */
+/* The kernel's OOM killer kills the process with the highest value first:
+ * the worker, and not the client that it works for. */
 #define OOM_SCORE_ADJ_MAX_TEXT "1000\n"
 
 static int set_oom_score_adj(void) {
@@ -50,7 +51,7 @@ static int serve(const WorkerContext *context, const SpawnRequest *request, int 
 
         pid_t pid = clone_into_cgroup(cgroup_fd, &pidfd);
         if (pid == 0) {
-                /* Of the spawner's descriptors a worker keeps its socket, as number 0. */
+                /* A worker keeps only its socket, as descriptor 0. */
                 if (dup3(worker_fd, STDIN_FILENO, O_CLOEXEC) < 0 || close_range(STDIN_FILENO + 1, ~0U, 0) < 0)
                         _exit(EXIT_FAILURE);
 
@@ -62,7 +63,7 @@ static int serve(const WorkerContext *context, const SpawnRequest *request, int 
 }
 
 int main(int argc, char *argv[]) {
-        static WorkerContext context; /* for as long as there are workers */
+        static WorkerContext context; /* static: workers read their copy of it */
         int r;
 
         log_setup();
@@ -88,7 +89,6 @@ int main(int argc, char *argv[]) {
                 return EXIT_FAILURE;
         }
 
-        /* "holding no fd but its socket" */
         if (close_range(0, SPAWNER_SOCKET_FD - 1, 0) < 0 || close_range(SPAWNER_SOCKET_FD + 1, ~0U, 0) < 0)
                 return EXIT_FAILURE;
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* A worker does one job at a time, and nothing that it says is believed unchecked. Its process ends because it was killed (it was
- * idle, its job was of no use any more, or it broke the protocol), because it died, or at the end of its socket when the daemon
- * has died. The invariant: a job that was sent to a process is only reported as lost when the pidfd has reported the exit and
- * the socket has been read to its end. Until then the process may still hold the job's memory. */
+/* A worker does one job at a time, and nothing that it says is believed unchecked. Its process ends because it was
+ * killed (it was idle, its job was of no use any more, or it broke the protocol), because it died, or at the end of its
+ * socket when the daemon has died. The invariant: a job that was sent to a process is only reported as lost when the
+ * pidfd has reported the exit and the socket has been read to its end. Until then the process may still hold the job's
+ * memory. */
 
 #include <fcntl.h>
 #include <signal.h>
@@ -48,7 +49,8 @@ static WorkerJob *worker_job_free(WorkerJob *job) {
 }
 DEFINE_CLEANUP(WorkerJob, worker_job_free);
 
-static int job_new(Worker *worker, const WorkerJobParameters *parameters, worker_done_t on_done, void *userdata, WorkerJob **ret) {
+static int job_new(Worker *worker, const WorkerJobParameters *parameters, worker_done_t on_done, void *userdata,
+                   WorkerJob **ret) {
         _cleanup_(worker_job_freep) WorkerJob *job = malloc(sizeof(WorkerJob));
         if (!job)
                 return -ENOMEM;
@@ -74,7 +76,8 @@ static int job_new(Worker *worker, const WorkerJobParameters *parameters, worker
         return 0;
 }
 
-/* Takes the job out of its worker and reports it. What the callback does may change the worker, but does not free it. */
+/* Takes the job out of its worker and reports it. What the callback
+ * does may change the worker, but does not free it. */
 static void job_finish(WorkerJob *job, WorkerResult *result) {
         _cleanup_(worker_job_freep) WorkerJob *owned = job;
 
@@ -160,7 +163,7 @@ static bool worker_receive(Worker *worker) {
                 if (!sound)
                         log_warning("A worker sent something else than it was asked for.");
                 close_many(fds, n_fds);
-                worker_kill(worker); /* the job is over when the process, which may have more of the memory, has exited */
+                worker_kill(worker); /* it may hold more of the memory, so the job is over when it has exited */
                 return false;
         }
 
@@ -168,7 +171,8 @@ static bool worker_receive(Worker *worker) {
         return true;
 }
 
-static int on_worker_socket(sd_event_source *source _unused_, int fd _unused_, uint32_t revents _unused_, void *userdata) {
+static int on_worker_socket(sd_event_source *source _unused_, int fd _unused_, uint32_t revents _unused_,
+                            void *userdata) {
         Worker *worker = userdata;
 
         (void) worker_receive(worker);
@@ -192,7 +196,8 @@ static bool worker_was_oom_killed(Worker *worker) {
         return memory_cgroup_oom_kills(worker->cgroup_fd, &kills) >= 0 && kills > worker->oom_kills;
 }
 
-static int on_worker_exit(sd_event_source *source _unused_, int fd _unused_, uint32_t revents _unused_, void *userdata) {
+static int on_worker_exit(sd_event_source *source _unused_, int fd _unused_, uint32_t revents _unused_,
+                          void *userdata) {
         Worker *worker = userdata;
 
         /* What the process sent before it died is still in the socket. */
@@ -226,7 +231,8 @@ static int on_timer(sd_event_source *source _unused_, uint64_t usec _unused_, vo
 static int worker_set_timer(Worker *worker, uint64_t usec) {
         worker->timer_source = sd_event_source_disable_unref(worker->timer_source);
 
-        return sd_event_add_time_relative(worker->keeper->event, &worker->timer_source, CLOCK_MONOTONIC, usec, 0, on_timer, worker);
+        return sd_event_add_time_relative(
+                        worker->keeper->event, &worker->timer_source, CLOCK_MONOTONIC, usec, 0, on_timer, worker);
 }
 
 /* Asks for a process. The worker may be gone when this returns. */
@@ -247,7 +253,8 @@ static void worker_spawn(Worker *worker) {
         worker_note_oom_kills(worker);
 
         if (r >= 0)
-                r = worker->keeper->spawn(worker->cgroup_fd, worker->worker_end_fd, &worker->spawn_id, worker->keeper->userdata);
+                r = worker->keeper->spawn(
+                                worker->cgroup_fd, worker->worker_end_fd, &worker->spawn_id, worker->keeper->userdata);
         if (r == -EAGAIN)
                 r = worker_set_timer(worker, SPAWN_RETRY_USEC);
         else if (r >= 0) {
@@ -288,7 +295,8 @@ static void worker_next_job(Worker *worker) {
 
         worker->timer_source = sd_event_source_disable_unref(worker->timer_source);
         if (worker_send(worker) < 0) {
-                /* The process has died. Another one will get the job, but only once: the next may die at once as well. */
+                /* The process has died. Another one will get the job, but only
+                 * once: the next may die at once as well. */
                 worker->busy = worker->jobs->lost_once;
                 worker->jobs->lost_once = true;
                 worker_kill(worker);
@@ -383,7 +391,8 @@ bool worker_serves(const Worker *worker, const void *client, uint64_t cgroup_id)
         return worker->client == client && worker->cgroup_id == cgroup_id;
 }
 
-int worker_submit(Worker *worker, const WorkerJobParameters *parameters, worker_done_t on_done, void *userdata, WorkerJob **ret) {
+int worker_submit(Worker *worker, const WorkerJobParameters *parameters, worker_done_t on_done, void *userdata,
+                  WorkerJob **ret) {
         _cleanup_(worker_job_freep) WorkerJob *job = NULL;
 
         int r = job_new(worker, parameters, on_done, userdata, &job);

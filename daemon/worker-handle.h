@@ -12,9 +12,9 @@ typedef struct Worker Worker;
 typedef struct WorkerKeeper {
         sd_event *event;
 
-        /* Asks for a process in a control group, with its end of a socket; both descriptors stay the worker's. The answer is given by
-         * worker_spawned() to the worker for which worker_awaits(worker, *ret_id) is true. Returns 0; -EAGAIN if it must be asked
-         * again a little later; or -errno: there will be no process. */
+        /* Asks for a process in a control group, with its end of a socket; both descriptors stay the worker's. The
+         * answer is given by worker_spawned() to the worker for which worker_awaits(worker, *ret_id) is true. Returns
+         * 0; -EAGAIN if it must be asked again a little later; or -errno: there will be no process. */
         int (*spawn)(int cgroup_fd, int worker_fd, uint64_t *ret_id, void *userdata);
 
         /* The worker is being freed: forget it. */
@@ -46,19 +46,20 @@ struct Worker {
         uint64_t last_job_id;
         bool busy;          /* the first job was sent to the process, and is not over */
         bool proven;        /* this process has done a job */
-        uint64_t oom_kills; /* of the control group: before the process was started, or when it was last known to live */
+        uint64_t oom_kills; /* of the cgroup, before the process was started or when it was last known to live */
         sd_event_source *socket_source;
         sd_event_source *pidfd_source;
         sd_event_source *timer_source; /* idle, or to ask for a process again */
         sd_event_source *defer_source; /* to do what is due */
 };
 
-/* A worker without a process and without jobs. keeper: borrowed, must outlive the worker. Of the parameters only client, cgroup_fd
- * and cgroup_id matter. Returns 0, or -errno. */
+/* A worker without a process and without jobs. keeper: borrowed, must outlive the worker. Of the parameters only
+ * client, cgroup_fd and cgroup_id matter. Returns 0, or -errno. */
 int worker_new(const WorkerKeeper *keeper, const WorkerJobParameters *parameters, Worker **ret);
 
-/* Kills the process, and forgets the jobs without reporting them. Calls the keeper's on_gone. Accepts NULL, returns NULL.
- * A worker frees itself, too, when it is not needed any more: only ever from the event loop or worker_spawned(). */
+/* Kills the process, and forgets the jobs without reporting them. Calls the keeper's on_gone. Accepts NULL, returns
+ * NULL. A worker frees itself, too, when it is not needed any more: only ever from the event loop or
+ * worker_spawned(). */
 Worker *worker_free(Worker *worker);
 DEFINE_CLEANUP(Worker, worker_free);
 
@@ -66,7 +67,8 @@ DEFINE_CLEANUP(Worker, worker_free);
 bool worker_serves(const Worker *worker, const void *client, uint64_t cgroup_id);
 
 /* Queues a job; on_done is called later, never before this returns. Returns 0, or -errno: then nothing was queued. */
-int worker_submit(Worker *worker, const WorkerJobParameters *parameters, worker_done_t on_done, void *userdata, WorkerJob **ret);
+int worker_submit(Worker *worker, const WorkerJobParameters *parameters, worker_done_t on_done, void *userdata,
+                  WorkerJob **ret);
 
 /* The client has gone: the worker ends, from the event loop, when it has no jobs left. */
 void worker_forget_client(Worker *worker);
@@ -74,10 +76,10 @@ void worker_forget_client(Worker *worker);
 /* True if the worker waits for the answer to its spawn() with that id. */
 bool worker_awaits(const Worker *worker, uint64_t spawn_id);
 
-/* The answer: error is 0 and pidfd becomes the worker's, or error is a negative errno of clone3(2) and there is no process. The
- * worker may be gone when this returns. */
+/* The answer: error is 0 and pidfd becomes the worker's, or error is a negative errno of clone3(2) and there is no
+ * process. The worker may be gone when this returns. */
 void worker_spawned(Worker *worker, int error, int pidfd);
 
-/* The spawner has ended, and with it the hope for an answer; a process that runs is killed. The worker may be gone when this
- * returns. */
+/* The spawner has ended, and with it the hope for an answer; a process that runs is killed. The worker may be gone when
+ * this returns. */
 void worker_spawner_lost(Worker *worker);

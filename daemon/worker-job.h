@@ -39,10 +39,12 @@ typedef struct WorkerResult {
         size_t n_buffers;
 } WorkerResult;
 
-/* Called from the event loop, exactly once for each job that was submitted, unless its worker is freed. Nothing of the job is left
- * in a worker then, so what was reserved for it can be given back. The job and the result are gone when this returns. */
+/* Called from the event loop, exactly once for each job that was submitted, unless its worker is freed. Nothing of the
+ * job is left in a worker then, so what was reserved for it can be given back. The job and the result are gone when
+ * this returns. */
 typedef void (*worker_done_t)(WorkerResult *result, void *userdata);
 
-/* Ends a job whose result is of no use any more. Its worker_done_t is still called, with WORKER_KILLED: in the next turn of the
- * event loop if the job has not begun; else when its worker, which is killed, has exited and the kernel has the memory back. */
+/* Ends a job whose result is of no use any more. Its worker_done_t is still called, with WORKER_KILLED: in the next
+ * turn of the event loop if the job has not begun; else when its worker, which is killed, has exited and the kernel has
+ * the memory back. */
 void worker_job_kill(WorkerJob *job); /* in worker-handle.c */

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
-/* The messages between daemon, spawner and workers: fixed sizes, one a datagram of an AF_UNIX SOCK_SEQPACKET socket, with
- * descriptors by SCM_RIGHTS. All ends are of one build, so that there is no version. */
+/* The messages between daemon, spawner and workers. Each has a fixed size and is one message of an AF_UNIX
+ * SOCK_SEQPACKET socket, with descriptors by SCM_RIGHTS. Errors are negative, as functions return them. All ends are of
+ * one build, so there is no version. */
 
 #include <stdint.h>
 
 #include "buffer-limits.h"
 
-/* The spawner is started with its socket as this descriptor, and with its title as the only argument, over which a worker
- * writes its own: that is what systemd-cgls and ps show. */
+/* The spawner is started with its socket as this descriptor, and with its title as argv[0] and only argument. A worker
+ * overwrites it with its own, so that systemd-cgls and ps show what the process is. */
 #define SPAWNER_SOCKET_FD 3
 #define SPAWNER_TITLE "dmaheapd-spawner: starts dmaheapd's workers in the control groups of its clients"
 #define WORKER_TITLE "dmaheapd-worker: allocates dma-bufs for a client in this control group"

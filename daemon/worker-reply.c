@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* What a worker answers is not believed. The invariant: buffers that pass are dma-bufs of the size and in the number that were
- * asked for, and all different. */
+/* What a worker answers is not believed. The invariant: buffers that pass are dma-bufs of the size and in the number
+ * that were asked for, and all different. */
 
 #include "buffer.h"
 #include "worker-reply.h"
 
-bool worker_reply_is_sound(const WorkerRequest *request, const WorkerReply *reply, const int *fds, size_t n_fds, WorkerBuffer *buffers) {
+bool worker_reply_is_sound(const WorkerRequest *request, const WorkerReply *reply, const int *fds, size_t n_fds,
+                           WorkerBuffer *buffers) {
         if (reply->id != request->id)
                 return false;
         if (reply->error != 0)

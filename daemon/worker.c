@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* A worker is a process in a client's control group. It is there so that the kernel charges the client for the pages and the
- * time of an allocation, and it is trusted with nothing: it holds its socket and the device that a request brings, it can
- * make the few system calls below, and the daemon checks what comes back. */
+/* A worker is a process in a client's control group, so that the kernel charges the client for the pages and the time
+ * of an allocation. The invariant: a worker that somebody has taken over can do no more than allocate. It holds its
+ * socket and the device that a request brings, and it can make the few system calls below; the daemon checks what it
+ * sends. */
 
 #include <fcntl.h>
 #include <linux/dma-buf.h>
@@ -27,7 +28,7 @@ _Static_assert(BUFFER_LABEL_MAX + 1 == DMA_BUF_NAME_LEN, "a label is as long as 
 
 #define WORKER_USER "dmaheapd-worker"
 
-/* In 15 characters, for what shows the comm instead of the command line. */
+/* The comm (at most 15 characters), which some programs show instead of the command line. */
 #define WORKER_NAME "dmaheapd-worker"
 
 static void seccomp_releasep(scmp_filter_ctx *filter) {
@@ -37,12 +38,15 @@ static void seccomp_releasep(scmp_filter_ctx *filter) {
 
 static int build_filter(struct sock_fprog *ret) {
         static const int allowed[] = {
-                SCMP_SYS(recvmsg), SCMP_SYS(sendmsg), SCMP_SYS(close), SCMP_SYS(exit_group), SCMP_SYS(exit),
-                SCMP_SYS(memfd_create), SCMP_SYS(ftruncate), SCMP_SYS(rt_sigreturn), SCMP_SYS(restart_syscall),
-                SCMP_SYS(brk), SCMP_SYS(munmap),
+                        SCMP_SYS(recvmsg),       SCMP_SYS(sendmsg),      SCMP_SYS(close),
+                        SCMP_SYS(exit_group),    SCMP_SYS(exit),         SCMP_SYS(memfd_create),
+                        SCMP_SYS(ftruncate),     SCMP_SYS(rt_sigreturn), SCMP_SYS(restart_syscall),
+                        SCMP_SYS(brk),           SCMP_SYS(munmap),
 #ifdef __SANITIZE_ADDRESS__
-                SCMP_SYS(mmap), SCMP_SYS(mprotect), SCMP_SYS(madvise), SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(sigaltstack),
-                SCMP_SYS(write), SCMP_SYS(futex), SCMP_SYS(rt_sigprocmask), SCMP_SYS(clock_gettime),
+                        SCMP_SYS(mmap),          SCMP_SYS(mprotect),     SCMP_SYS(madvise),
+                        SCMP_SYS(getpid),        SCMP_SYS(gettid),       SCMP_SYS(sigaltstack),
+                        SCMP_SYS(write),         SCMP_SYS(futex),        SCMP_SYS(rt_sigprocmask),
+                        SCMP_SYS(clock_gettime),
 #endif
         };
         static const unsigned long ioctls[] = { DMA_HEAP_IOCTL_ALLOC, DMA_BUF_SET_NAME_B, UDMABUF_CREATE };
@@ -94,7 +98,7 @@ int worker_context_init(WorkerContext *context, char *title) {
         return build_filter(&context->filter);
 }
 
-/* The administrator finds it in a client's control group: it is to say whose it is and what it does there. */
+/* An administrator who finds the process in a client's control group can see from this what it is. */
 static void set_title(char *title) {
         size_t room = strlen(title);
 
@@ -103,8 +107,8 @@ static void set_title(char *title) {
         (void) prctl(PR_SET_NAME, WORKER_NAME);
 }
 
-/* The order matters: each step needs what a later one takes away. oom_score_adj is inherited, since it cannot be written
- * once the credentials have changed. */
+/* The order matters: each step needs a privilege that a later one takes away. oom_score_adj is the spawner's, since it
+ * cannot be written once the credentials have changed. */
 static int give_up_privileges(const WorkerContext *context) {
         if (setgroups(0, NULL) < 0 ||
             setresgid(context->gid, context->gid, context->gid) < 0 ||
@@ -116,7 +120,7 @@ static int give_up_privileges(const WorkerContext *context) {
             prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) /* after the credentials, which reset it */
                 return -errno;
 
-        /* The parent may have died before it was asked for. */
+        /* The parent may have died before PR_SET_PDEATHSIG. */
         if (getppid() != context->parent)
                 return -ESRCH;
 
@@ -135,7 +139,8 @@ static int allocate_from_heap(int heap_fd, const WorkerRequest *request) {
         return ioctl(heap_fd, DMA_HEAP_IOCTL_ALLOC, &data) < 0 ? -errno : (int) data.fd;
 }
 
-/* A memfd's pages are zeroed and belong to it; sealed against shrinking, as udmabuf demands, so that they stay. */
+/* The pages of a memfd are zeroed. udmabuf demands F_SEAL_SHRINK; with the other two neither its size nor its seals
+ * can change. */
 static int allocate_from_udmabuf(int device_fd, const WorkerRequest *request) {
         _cleanup_close_ int memory_fd = memfd_create("dmaheapd", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
@@ -184,7 +189,7 @@ static int handle_request(int socket_fd, const WorkerRequest *request, int devic
         if (reply.error == 0) {
                 reply.n_buffers = n;
                 r = send_message(socket_fd, &reply, sizeof(reply), fds, n, 0);
-                /* ETOOMANYREFS: too many descriptors are under way already. */
+                /* -ETOOMANYREFS, for one: the user has too many descriptors in messages that were not received. */
                 if (r < 0 && r != -EPIPE && r != -ECONNRESET)
                         reply = (WorkerReply) { .id = request->id, .error = r };
         }
@@ -193,16 +198,16 @@ static int handle_request(int socket_fd, const WorkerRequest *request, int devic
         return reply.error == 0 ? 0 : send_message(socket_fd, &reply, sizeof(reply), NULL, 0, 0);
 }
 
-/* What a large request needs besides its pages, taken before there is one: with those at the control group's limit, the
- * kernel would ask its OOM killer for a larger table of descriptors. */
-static void take_what_is_needed(int socket_fd) {
+/* Makes the kernel grow the table of descriptors now. Later the pages of a large request may have reached the control
+ * group's limit; then a larger table would invoke the OOM killer. */
+static void grow_descriptor_table(int socket_fd) {
         (void) dup3(socket_fd, BUFFERS_MAX + 8, O_CLOEXEC);
         (void) close(BUFFERS_MAX + 8);
 }
 
 int worker_run(const WorkerContext *context, int socket_fd) {
         set_title(context->title);
-        take_what_is_needed(socket_fd);
+        grow_descriptor_table(socket_fd);
 
         int r = give_up_privileges(context);
         if (r < 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
-/* The limits of an Allocate call that the request, the messages to workers and the ledger must agree on. The length of a
- * heap's name is in heap-name.h. */
+/* The limits of an Allocate call that the request, the messages to workers and the ledger must agree on. The length of
+ * a heap's name is in heap-name.h. */
 
 #include "fd-util.h"
 

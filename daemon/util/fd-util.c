@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* Descriptors, small files and messages over sockets. The invariant: a descriptor that a function received and does not
+ * return is closed, and each one that is returned is close-on-exec. */
+
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -145,7 +148,7 @@ int fd_get_path(int fd, char **ret) {
         if (fstat(fd, &st) < 0)
                 return -errno;
 
-        /* The kernel marks what is gone by a suffix that a living directory could bear as well. */
+        /* The kernel appends this to the path of what was removed; but the name of a directory may end so, too. */
         static const char deleted[] = " (deleted)";
         if ((size_t) n > strlen(deleted) && streq(path + n - strlen(deleted), deleted)) {
                 struct stat now;
@@ -196,7 +199,7 @@ int send_message(int socket_fd, const void *data, size_t size, const int *fds, s
 }
 
 int receive_message(int socket_fd, void *data, size_t size, int *fds, size_t fds_max, size_t *ret_n_fds, int flags) {
-        /* One byte of room more than expected shows a message that is too long. */
+        /* A message that is too long is seen by the one byte of room beyond the size. */
         char surplus;
         struct iovec iov[2] = {
                 { .iov_base = data, .iov_len = size },
@@ -239,7 +242,7 @@ int receive_message(int socket_fd, void *data, size_t size, int *fds, size_t fds
         }
 
         if (message.msg_flags & MSG_CTRUNC) {
-                /* There was room for as many as a message can carry: this process may have no more. */
+                /* `control` has room for as many as a message can carry, so this process has reached RLIMIT_NOFILE. */
                 close_many(fds, n_fds);
                 return -EMFILE;
         }

@@ -13,38 +13,44 @@ static inline void closep(int *fd) {
 }
 #define _cleanup_close_ _cleanup_(closep)
 
-/* Closes every descriptor of an array; the array itself stays the caller's. */
+/* Closes every descriptor of an array but those that are unset (negative). Leaves the array as it is. */
 void close_many(const int *fds, size_t n_fds);
 
-/* Writes, or reads, all of it at an offset of a file. -ENODATA when the file ends before. */
+/* Write, or read, size bytes at an offset of a file. Return 0, or -errno; pread_all() returns -ENODATA when the file
+ * ends before. */
 int pwrite_all(int fd, const void *data, size_t size, off_t offset);
 int pread_all(int fd, void *data, size_t size, off_t offset);
 
-/* Reads a small file whole (procfs, sysfs, cgroupfs) into a NUL-terminated string owned by the caller.
+/* Reads a whole small file (of procfs, sysfs or cgroupfs) into a string with a NUL at its end, which is the caller's to
+ * free.
  *
- * dir_fd: directory that path is relative to, or AT_FDCWD. max: the most bytes accepted, else -E2BIG.
- * Returns the length, or -errno. */
+ * dir_fd: the directory that path is relative to, or AT_FDCWD. max: the most bytes; -E2BIG if the file is longer.
+ * Returns the length without the NUL, or -errno. */
 ssize_t read_file_at(int dir_fd, const char *path, size_t max, char **ret);
 
-/* An unsigned decimal number, with a newline or without. -EINVAL for anything else, -ERANGE. */
+/* Parses an unsigned decimal number, which a newline may follow. Returns 0, -EINVAL for anything else, or -ERANGE. */
 int parse_u64(const char *text, uint64_t *ret);
 
-/* read_file_at() of a file that holds one unsigned decimal number. -EINVAL when it holds anything else. */
+/* Reads a file that holds one number, as parse_u64() parses it. Returns
+ * 0, or -errno of read_file_at() or parse_u64(). */
 int read_u64_at(int dir_fd, const char *path, uint64_t *ret);
 
-/* The path behind an fd by /proc/self/fd. Fails with -ENOENT when what it pointed to was removed. */
+/* Finds the path of an open file or directory by /proc/self/fd; the string is the caller's to free. Returns 0, -ENOENT
+ * if it was removed, -ENAMETOOLONG, or another -errno. */
 int fd_get_path(int fd, char **ret);
 
 /* The most descriptors one SCM_RIGHTS message carries (SCM_MAX_FD of the kernel's include/net/scm.h). */
 #define FDS_PER_MESSAGE_MAX 253U
 
-/* Sends one message of a SOCK_SEQPACKET socket with n_fds descriptors, which stay the caller's. No SIGPIPE.
- * Returns 0, or -errno: -EAGAIN when the queue is full, -EPIPE or -ECONNRESET when the peer is gone. */
+/* Sends one message over a SOCK_SEQPACKET socket with n_fds descriptors, which stay the caller's. Raises no SIGPIPE.
+ * flags: those of sendmsg(2). Returns 0, or -errno: -E2BIG for more than FDS_PER_MESSAGE_MAX, -EAGAIN when the queue is
+ * full and flags have MSG_DONTWAIT, -EPIPE or -ECONNRESET when the peer is gone. */
 int send_message(int socket_fd, const void *data, size_t size, const int *fds, size_t n_fds, int flags);
 
-/* Receives one message that must be exactly `size` bytes and carry at most `fds_max` descriptors.
+/* Receives one message that must have exactly `size` bytes and at most `fds_max` descriptors.
  *
- * fds: room for fds_max; what arrived is the caller's to close. ret_n_fds may be NULL only when fds_max is 0.
- * Returns 1 when a message was received, 0 at the end of file, or -errno: -EBADMSG when the message has another size or
- * too many descriptors, -EMFILE when this process may not have as many (none is kept then), -EAGAIN when there is none. */
+ * fds: room for fds_max; the descriptors that arrived become the caller's. ret_n_fds may be NULL only when fds_max is
+ * 0. Returns 1 when a message was received; 0 at the end of file; or -errno, and no descriptor is kept: -EBADMSG when
+ * the message has another size or too many descriptors, -EMFILE when this process may not have as many, -EAGAIN when
+ * there is none and flags have MSG_DONTWAIT. On -errno the contents of `data` are undefined. */
 int receive_message(int socket_fd, void *data, size_t size, int *fds, size_t fds_max, size_t *ret_n_fds, int flags);

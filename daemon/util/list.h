@@ -7,9 +7,9 @@
  *
  *         struct Thing { Thing *next; … };        Thing *things = NULL;
  *
- * `list` is that pointer, as an lvalue; `item` is a pointer to an item. Each argument is evaluated once. The list does not
- * own its items. Walk it with for (Thing *t = things; t; t = t->next); a walk whose body may remove t reads t->next first.
- * Adding at the end and removing take time proportional to the length. */
+ * `list` is that pointer, as an lvalue; `item` is a pointer to an item. Each argument is evaluated once. The list does
+ * not own its items. Walk it with for (Thing *t = things; t; t = t->next); a walk whose body may remove t reads t->next
+ * first. Adding at the end and removing take time proportional to the length. */
 
 /* Adds an item, which is in no list, as the first, or as the last. */
 #define LIST_PREPEND(list, item)                 \

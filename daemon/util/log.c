@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* Logging to standard error, which is the journal where systemd starts us. The invariant: one call makes at most one
+ * line, whatever text a client or a file has made part of it. */
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -40,7 +43,7 @@ int log_internal(int level, int error, const char *format, ...) {
                 (void) vsnprintf(line, sizeof(line), format, ap);
                 va_end(ap);
 
-                /* One line is one record: what a client or a file made us quote must not begin another. */
+                /* A control character in quoted text must not begin another line. */
                 for (char *p = line; *p; p++)
                         if ((unsigned char) *p < ' ')
                                 *p = '?';

@@ -5,11 +5,12 @@
 
 #include "macro.h"
 
-/* Sets the level from $DMAHEAPD_LOG_LEVEL (emerg … debug, or 0 … 7; default info) and finds out whether standard error is
- * the journal: then lines bear the priority prefix of sd-daemon(3). */
+/* Sets the level from $DMAHEAPD_LOG_LEVEL (emerg … debug, or 0 … 7; info by default). Finds out whether standard error
+ * is connected to the journal: then each line gets the priority prefix of sd-daemon(3). */
 void log_setup(void);
 
-/* Logs one line. `error` is an errno value of either sign, for %m; 0 when there is none. Returns the negative of it. */
+/* Logs one line. error: an errno value of either sign, which %m stands for; 0 if there is none. Returns it with a
+ * negative sign. */
 int log_internal(int level, int error, const char *format, ...) _printf_(3, 4);
 
 #define log_full_errno(level, error, ...) log_internal((level), (error), __VA_ARGS__)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
-/* Cleanup attributes and the few macros every file uses. The idiom is systemd's: a local owns what it points to until it
- * is taken, so that an early return needs no unwinding. */
+/* Cleanup attributes and the few macros that every file uses. As in systemd, a local variable owns what it points to
+ * until that is taken, so an early return needs no unwinding. */
 
 #include <errno.h>
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Work that is done in rounds. The invariant: a waiter is served by a round that began after the waiter came, never by one that
- * was running then, since that one may have read already what has changed since. */
+/* Work that is done in rounds. The invariant: a waiter is served by a round that began after the waiter came, never by
+ * one that was running then, since that one may have read already what has changed since. */
 
 #include "list.h"
 #include "rounds.h"
@@ -76,7 +76,8 @@ static int rounds_schedule(Rounds *rounds) {
         if (rounds->timer || rounds->running)
                 return 0;
 
-        return sd_event_add_time_relative(rounds->event, &rounds->timer, CLOCK_MONOTONIC, due > now ? due - now : 0, 1, on_timer, rounds);
+        return sd_event_add_time_relative(
+                        rounds->event, &rounds->timer, CLOCK_MONOTONIC, due > now ? due - now : 0, 1, on_timer, rounds);
 }
 
 /* The first that came before the last round began. */

@@ -5,6 +5,7 @@
 
 #include "macro.h"
 
+/* The clock in µs. */
 static inline uint64_t clock_usec(clockid_t clock) {
         struct timespec ts;
 
@@ -12,7 +13,7 @@ static inline uint64_t clock_usec(clockid_t clock) {
         return (uint64_t) ts.tv_sec * USEC_PER_SEC + (uint64_t) ts.tv_nsec / 1000;
 }
 
-/* CLOCK_BOOTTIME in microseconds: what the interface, the ledger and all intervals here are told in. */
+/* CLOCK_BOOTTIME in µs: the clock of the interface, of the ledger and of all intervals of the daemon. */
 static inline uint64_t now_usec(void) {
         return clock_usec(CLOCK_BOOTTIME);
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* Makes UTF-8 of any bytes. The invariant: what is returned is valid
+ * UTF-8, and text that was valid is returned as it was. */
+
 #include <stdio.h>
 
 #include "macro.h"
@@ -9,7 +12,8 @@ static bool is_continuation(char c) {
         return ((uint8_t) c & 0xc0) == 0x80;
 }
 
-/* Bytes of the character that begins at s; 0 where none does. Overlong forms, surrogates and what is past U+10FFFF are none. */
+/* The length in bytes of the character that begins at s; 0 if none does. Overlong forms, surrogates and numbers above
+ * U+10FFFF are not characters. */
 static size_t character_length(const char *s) {
         uint8_t first = s[0], second = s[0] ? s[1] : 0;
         size_t n;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
-/* The kernel's names are bytes; JSON's are UTF-8 (RFC 3629). */
+/* The kernel's names are bytes, but JSON's strings are UTF-8 (RFC 3629). */
 
-/* A copy with each byte that is no part of valid UTF-8 as "\xNN". NULL when memory is short. */
+/* Copies s, and writes each byte that is not part of a valid character as "\xNN". The copy is the caller's to free.
+ * Returns NULL when out of memory. */
 char *utf8_escape_invalid(const char *s);
 
-/* The first character that begins at s or after it: for who has cut a string at any byte. */
+/* Returns the first place at or after s where a character may begin.
+ * Call it after a valid string was cut at any byte. */
 const char *utf8_next_character(const char *s);

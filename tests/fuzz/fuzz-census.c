@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The text of bufinfo, of any contents. */
+/* census_parse_bufinfo() with any text. What it returns must be sorted, without duplicates and with names that end. */
 
 #include "census-bufinfo.h"
 
@@ -13,7 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 return 0;
 
         for (size_t i = 0; i < result->n_entries; i++)
-                if (result->entries[i].inode != result->inodes[i] || (i > 0 && result->inodes[i] <= result->inodes[i - 1]) ||
+                if (result->entries[i].inode != result->inodes[i] ||
+                    (i > 0 && result->inodes[i] <= result->inodes[i - 1]) ||
                     strlen(result->entries[i].exporter) >= sizeof(result->exporters[0]))
                         abort();
         return 0;

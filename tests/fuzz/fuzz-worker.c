@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The daemon's side of the workers, with a spawner and workers that do anything at any time.
+/* The daemon's side of the workers, with a spawner and workers that do anything at any time. Whatever they do, each job
+ * is reported once, buffers that are reported are those that were asked for, and no descriptor is leaked.
  *
- * The input is a list of steps, a byte each with what it needs behind it. The spawner is the functions below; a process is an
- * eventfd in the place of its pidfd, and its end of the socket is here. A memfd stands for a dma-buf. Whatever happens, each
- * job is reported once, what is reported as allocated is what was asked for, and no descriptor is lost. */
+ * The input is a list of steps: a byte each, with its arguments behind it. The functions below stand in for the
+ * spawner. A process is an eventfd in the place of its pidfd, and its end of the socket is held here. A memfd stands
+ * for a dma-buf. */
 
 #include <fcntl.h>
 #include <signal.h>
@@ -72,7 +73,7 @@ static uint8_t next(void) {
         return *fuzz.data++;
 }
 
-/* What the pool calls, but does not find here. */
+/* The functions that the pool calls, and that would need a kernel with dma-bufs. */
 
 int log_internal(int level _unused_, int error, const char *format _unused_, ...) {
         return -abs(error);
@@ -86,7 +87,7 @@ int memory_cgroup_oom_kills(int cgroup_fd _unused_, uint64_t *ret) {
 int buffer_check(int fd, uint64_t size, uint64_t *ret_inode) {
         struct stat st;
 
-        /* Of what is passed here only a memfd can be sealed. */
+        /* Of the descriptors that process_reply() sends only a memfd has seals. */
         if (fcntl(fd, F_GET_SEALS) < 0 || fstat(fd, &st) < 0)
                 return -errno;
         if ((uint64_t) st.st_size != size)
@@ -100,8 +101,8 @@ int pidfd_send_signal(int pidfd, int signal, siginfo_t *info, unsigned flags) {
         return eventfd_write(pidfd, 1);
 }
 
-int spawner_link_new(sd_event *event _unused_, const char *path _unused_, spawner_reply_t on_reply, spawner_lost_t on_lost,
-                     void *userdata, SpawnerLink **ret) {
+int spawner_link_new(sd_event *event _unused_, const char *path _unused_, spawner_reply_t on_reply,
+                     spawner_lost_t on_lost, void *userdata, SpawnerLink **ret) {
         fuzz.on_reply = on_reply;
         fuzz.on_lost = on_lost;
         fuzz.userdata = userdata;
@@ -121,7 +122,8 @@ int spawner_link_request(SpawnerLink *link _unused_, uint64_t id, int cgroup_fd 
         if (fuzz.n_processes == PROCESSES_MAX)
                 return -ENOBUFS;
 
-        fuzz.processes[fuzz.n_processes++] = (Process) { .id = id, .socket_fd = fcntl(worker_fd, F_DUPFD_CLOEXEC, 3), .exit_fd = -EBADF };
+        fuzz.processes[fuzz.n_processes++] =
+                        (Process){.id = id, .socket_fd = fcntl(worker_fd, F_DUPFD_CLOEXEC, 3), .exit_fd = -EBADF};
         return 0;
 }
 
@@ -133,7 +135,7 @@ static void on_done(WorkerResult *result, void *userdata) {
         check(job->job != NULL);
         job->job = NULL;
 
-        /* What is told to somebody who has gone meanwhile. */
+        /* Its client goes in the middle of this callback. */
         if (job->leaves)
                 worker_pool_forget_client(fuzz.pool, job->client);
 
@@ -148,7 +150,7 @@ static void on_done(WorkerResult *result, void *userdata) {
                 for (size_t j = 0; j < i; j++)
                         check(result->buffers[j].inode != inode);
         }
-        /* One is taken. */
+        /* Take one; the pool closes the others. */
         (void) close(TAKE_FD(result->buffers[0].fd));
 }
 
@@ -192,7 +194,7 @@ static int make_fd(uint8_t kind, const WorkerRequest *request) {
         return fd;
 }
 
-/* A reply as it should be, except for what the input wants otherwise. */
+/* Sends an honest reply, but for the changes that the input wants. */
 static void process_reply(Process *process) {
         union {
                 WorkerReply reply;
@@ -229,7 +231,13 @@ static void process_read(Process *process) {
         int device_fd = -EBADF;
         size_t n_fds;
 
-        int r = receive_message(process->socket_fd, &process->request, sizeof(process->request), &device_fd, 1, &n_fds, MSG_DONTWAIT);
+        int r = receive_message(process->socket_fd,
+                                &process->request,
+                                sizeof(process->request),
+                                &device_fd,
+                                1,
+                                &n_fds,
+                                MSG_DONTWAIT);
         if (r > 0) {
                 check(n_fds == 1);
                 safe_close(device_fd);
@@ -284,7 +292,7 @@ static void process_step(Process *process, uint8_t step) {
 }
 
 static void run_loop(void) {
-        /* Timers are far away: they end it. */
+        /* Without a deadline, so timers do not fire: it ends when nothing is left to do. */
         for (unsigned i = 0; i < 1000; i++)
                 if (sd_event_run(fuzz.event, 0) <= 0)
                         return;
@@ -303,7 +311,8 @@ static bool step(void) {
         case 3:
         case 4:
                 if (fuzz.n_processes > 0)
-                        process_step(&fuzz.processes[fuzz.n_processes - 1 - (what >> 3 & 3) % fuzz.n_processes], what & 7);
+                        process_step(&fuzz.processes[fuzz.n_processes - 1 - (what >> 3 & 3) % fuzz.n_processes],
+                                     what & 7);
                 break;
         case 5:
                 if (fuzz.n_jobs > 0) {
@@ -318,7 +327,7 @@ static bool step(void) {
                 else if (what & 8)
                         fuzz.on_reply(next(), -EPERM, -EBADF, fuzz.userdata);
                 else {
-                        /* As the server does it: a client that goes takes its requests with it. */
+                        /* As the server does it: when a client goes, its requests are killed first. */
                         for (size_t i = 0; i < fuzz.n_jobs; i++)
                                 if (fuzz.jobs[i].job)
                                         worker_job_kill(fuzz.jobs[i].job);
@@ -345,7 +354,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (!fuzz.event) {
                 sd_event_source *timer;
 
-                /* Its descriptor for timers, once there, stays. */
+                /* The loop keeps its descriptor for timers once it has one. */
                 check(sd_event_new(&fuzz.event) >= 0);
                 check(sd_event_add_time_relative(fuzz.event, &timer, CLOCK_MONOTONIC, 1, 0, NULL, NULL) >= 0);
                 sd_event_source_disable_unref(timer);
@@ -361,7 +370,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         while (step())
                 ;
 
-        /* Those that have not been started cannot be, the others end: every job is over. */
+        /* No process starts any more, and those that run end: every job must be reported. */
         for (unsigned i = 0; i < 100; i++) {
                 bool left = false;
 

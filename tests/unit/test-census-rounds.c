@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* When censuses are taken, and what becomes of one that fails. The census is the functions below: a real child process that ends
- * when the test says so, and a result that the test wrote down before. */
+/* When censuses are taken, and what becomes of one that fails. The census is the functions below: a real child process
+ * that ends when the test says so, and a result that the test wrote down before. */
 
 #include <poll.h>
 #include <signal.h>
@@ -219,7 +219,8 @@ static void test_no_method(void **state _unused_) {
         assert_int_equal(fixture.n_ended, 0);
 }
 
-/* Censuses take at most a twentieth of the time: after one of 15 ms the next begins 300 ms after the beginning, or later. */
+/* Censuses take at most a twentieth of the time: after one of 15 ms the
+ * next begins 300 ms after the beginning, or later. */
 static void test_pace(void **state _unused_) {
         const uint64_t duration = 15 * USEC_PER_MSEC;
 
@@ -237,8 +238,8 @@ static void test_pace(void **state _unused_) {
         loop_until(fixture.event, fixture.n_done == 2);
 }
 
-/* But nobody waits for long: after one of 400 ms the next begins a second after the beginning of the round, which is a little
- * earlier than that of the census, and not ten seconds after. */
+/* But nobody waits for long: after one of 400 ms the next begins a second after the beginning of the round, which is a
+ * little earlier than that of the census, and not ten seconds after. */
 static void test_pace_has_a_bound(void **state _unused_) {
         fixture.held = true;
         wait_census();

@@ -109,7 +109,10 @@ static void test_transport(void **state) {
 
         memset(name, 'x', sizeof(name));
         for (unsigned i = 0; i < 1000; i++)
-                assert_int_equal(census_builder_add(&child, 2000 - i, i, i % 2 ? "system" : name, i % 2 ? 6 : sizeof(name)), 0);
+                assert_int_equal(
+                                census_builder_add(
+                                                &child, 2000 - i, i, i % 2 ? "system" : name, i % 2 ? 6 : sizeof(name)),
+                                0);
         assert_int_equal(census_builder_add(&child, 1500, 1, "system", 6), 0); /* a second time */
         census_builder_sort(&child);
         assert_int_equal(child.n_items, 1000);

@@ -180,7 +180,12 @@ static int tell_signals(int result_fd, void *userdata _unused_) {
         (void) prctl(PR_GET_NAME, name);
 
         char text[64];
-        int n = snprintf(text, sizeof(text), "%s %d %d", name, sigismember(&blocked, SIGTERM), sigismember(&blocked, SIGUSR1));
+        int n = snprintf(text,
+                         sizeof(text),
+                         "%s %d %d",
+                         name,
+                         sigismember(&blocked, SIGTERM),
+                         sigismember(&blocked, SIGUSR1));
         return pwrite_all(result_fd, text, n, 0);
 }
 
@@ -204,7 +209,10 @@ static int start_and_die(int result_fd _unused_, void *userdata) {
         const int *pipe_fd = userdata;
         Child *child;
 
-        int r = child_start(&(ChildParameters) { .name = "unit-grandchild", .run = wait_for_signal, .keep_fds = pipe_fd, .n_keep_fds = 1 },
+        int r = child_start(&(ChildParameters){.name = "unit-grandchild",
+                                               .run = wait_for_signal,
+                                               .keep_fds = pipe_fd,
+                                               .n_keep_fds = 1},
                             &child);
         return r;
 }

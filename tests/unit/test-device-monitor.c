@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* What the device monitor makes of a sysfs with several CMA areas. Their directories are ours; devices are still those of the
- * machine that this runs on, so that of the heaps only what our directories say is looked at. */
+/* What the device monitor makes of a sysfs with several CMA areas. Their directories are ours; devices are still those
+ * of the machine that this runs on, so that of the heaps only what our directories say is looked at. */
 
 #include <stdio.h>
 

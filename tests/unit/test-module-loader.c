@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Loads and scans of kernel modules: which are done at a time, what is reported and to whom. What the children do is done by the
- * functions below instead of libkmod. They wait in the open() of a FIFO until the test opens it too. */
+/* Loads and scans of kernel modules: which are done at a time, what is reported and to whom. What the children do is
+ * done by the functions below instead of libkmod. They wait in the open() of a FIFO until the test opens it too. */
 
 #include <poll.h>
 #include <signal.h>
@@ -243,7 +243,8 @@ static void test_free_at_work(void **state _unused_) {
         assert_true(pidfd >= 0);
 
         fixture.loader = module_loader_free(fixture.loader);
-        assert_int_equal(poll(&(struct pollfd) { .fd = pidfd, .events = POLLIN }, 1, LOOP_DEADLINE_USEC / USEC_PER_MSEC), 1);
+        assert_int_equal(poll(&(struct pollfd){.fd = pidfd, .events = POLLIN}, 1, LOOP_DEADLINE_USEC / USEC_PER_MSEC),
+                         1);
         loop_settle(fixture.event);
         assert_int_equal(waiter.n_reports + fixture.n_scanned, 0);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Rounds: when one begins, and whom it serves. The test's clock is the machine's, but only in one direction: a round may be late,
- * and must not be early. */
+/* Rounds: when one begins, and whom it serves. The test's clock is the machine's, but only in one direction: a round
+ * may be late, and must not be early. */
 
 #include "rounds.h"
 #include "unit-loop.h"
@@ -96,8 +96,8 @@ static void test_one_round(void **state) {
         assert_int_equal(fixture->n_begun, 1);
 }
 
-/* A waiter that comes while a round is running is served by the next one: what the running round has read already may have
- * changed since. */
+/* A waiter that comes while a round is running is served by the next one: what the running round has read already may
+ * have changed since. */
 static void test_not_served_by_a_running_round(void **state) {
         Fixture *fixture = *state;
         Waiter early = { .fixture = fixture, .name = 'e' }, late = { .fixture = fixture, .name = 'l' };
@@ -136,7 +136,8 @@ static void test_order(void **state) {
 /* A callback cancels the next waiter, and adds one: which this round does not serve. */
 static void test_changes_in_callbacks(void **state) {
         Fixture *fixture = *state;
-        Waiter d = { .fixture = fixture, .name = 'd' }, c = { .fixture = fixture, .name = 'c' }, b = { .fixture = fixture, .name = 'b' };
+        Waiter d = {.fixture = fixture, .name = 'd'}, c = {.fixture = fixture, .name = 'c'},
+               b = {.fixture = fixture, .name = 'b'};
         Waiter a = { .fixture = fixture, .name = 'a', .cancels = &b, .adds = &d };
 
         wait_round(&a);

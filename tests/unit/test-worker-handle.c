@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* One worker, with a real process at the other end of a real socket: what is reported of its job, and when. The process is a child
- * of the test that does what the test wants; a memfd stands for a dma-buf, a directory for the control group. */
+/* One worker, with a real process at the other end of a real socket: what is reported of its job, and when. The process
+ * is a child of the test that does what the test wants; a memfd stands for a dma-buf, a directory for the control
+ * group. */
 
 #include <poll.h>
 #include <signal.h>
@@ -165,7 +166,8 @@ static _Noreturn void process_run(int socket_fd, Conduct conduct) {
 
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
         while (receive_message(socket_fd, &request, sizeof(request), &device_fd, 1, &n_fds, 0) > 0) {
-                if (n_fds != 1 || request.n_buffers > 7 || !streq(request.label, "a label") || request.flags != WORKER_READ_ONLY)
+                if (n_fds != 1 || request.n_buffers > 7 || !streq(request.label, "a label") ||
+                    request.flags != WORKER_READ_ONLY)
                         _exit(EXIT_FAILURE);
                 safe_close(device_fd);
 
@@ -213,13 +215,18 @@ static bool process_has_exited(void) {
 }
 
 static void process_await_exit(void) {
-        assert_int_equal(poll(&(struct pollfd) { .fd = fixture.pidfd, .events = POLLIN }, 1, LOOP_DEADLINE_USEC / USEC_PER_MSEC), 1);
+        assert_int_equal(poll(&(struct pollfd){.fd = fixture.pidfd, .events = POLLIN},
+                              1,
+                              LOOP_DEADLINE_USEC / USEC_PER_MSEC),
+                         1);
 }
 
 /* ---- the keeper ---- */
 
 static void keeper_answer(void) {
-        worker_spawned(fixture.worker, fixture.spawn_error, fixture.spawn_error == 0 ? fcntl(fixture.pidfd, F_DUPFD_CLOEXEC, 3) : -EBADF);
+        worker_spawned(fixture.worker,
+                       fixture.spawn_error,
+                       fixture.spawn_error == 0 ? fcntl(fixture.pidfd, F_DUPFD_CLOEXEC, 3) : -EBADF);
 }
 
 static int on_answer(sd_event_source *source _unused_, void *userdata _unused_) {
@@ -332,7 +339,8 @@ static int setup(void **state) {
         assert_true(fixture.cgroup_fd >= 0 && fixture.device_fd >= 0);
 
         assert_int_equal(sd_event_new(&fixture.event), 0);
-        fixture.keeper = (WorkerKeeper) { .event = fixture.event, .spawn = on_spawn, .on_gone = on_gone, .userdata = &fixture };
+        fixture.keeper = (WorkerKeeper){
+                        .event = fixture.event, .spawn = on_spawn, .on_gone = on_gone, .userdata = &fixture};
         assert_int_equal(worker_new(&fixture.keeper, parameters(), &fixture.worker), 0);
         *state = fixture.jobs;
         return 0;
@@ -468,7 +476,8 @@ static void test_unasked(void **state) {
         assert_int_equal(fixture.n_spawns, 2);
 }
 
-/* A job that was sent, and is of no use any more, costs the process its life. It is over when the process has exited. */
+/* A job that was sent, and is of no use any more, costs the process its
+ * life. It is over when the process has exited. */
 static void test_kill_at_deadline(void **state) {
         Job *jobs = *state;
 
