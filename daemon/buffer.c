@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* What a dma-buf is known by. The invariant: nothing that a worker could make by itself passes for a dma-buf. */
+/* Identifies a dma-buf. The invariant: nothing that a worker could make without a heap's device passes for one. */
 
 #include <linux/magic.h>
 #include <sys/stat.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Stands in for census-bpf.c in a build without libbpf, clang or bpftool: it can never be used, and says so. */
+/* Stands in for census-bpf.c in a build without libbpf, clang or
+ * bpftool. The invariant: this source is never chosen. */
 
 #include "census-source.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The census from the kernel's dma-buf iterator, by the program dmabuf-iter.bpf.c. The program is loaded once, in a
- * child process, since libbpf leaves a large heap behind when it has read the kernel's type information; the fd of the
- * link is all that comes back. The invariant: the iterator is used only where it is known to list every buffer. */
+/* Takes the census from the kernel's dma-buf iterator, by the program dmabuf-iter.bpf.c. The program is loaded once, in
+ * a child process, since libbpf leaves a large heap behind when it has read the kernel's type information; only the fd
+ * of the link comes back. The invariant: the iterator is used only where it is known to list every buffer. */
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The census from debugfs: the text that drivers/dma-buf/dma-buf.c prints. A buffer's name, which its owner chooses, is
- * in it, with newlines and tabs. The invariant: no name can add a buffer to what is read, nor hide one. */
+/* Takes the census from the text in debugfs that drivers/dma-buf/dma-buf.c prints. It contains the names that buffers
+ * were given, with newlines and tabs. The invariant: no name can add a buffer to the result, or hide one. */
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* How a census is put together in the child that takes it, and how it comes to the parent. The invariant: what the
- * parent reads is the whole census of a child that found nothing doubtful, or an error. */
+/* Puts a census together in the child that takes it, and brings it to the parent. The invariant: the parent reads
+ * either the whole census of a child that found nothing doubtful, or an error. */
 
 #include <sys/stat.h>
 

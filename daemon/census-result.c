@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* What a census found. Its entries point to the names in its own table, so it is freed as one. */
+/* Frees the result of a census. The invariant: its entries point to the
+ * names in its own table, so they end together. */
 
 #include "census-result.h"
 

@@ -4,7 +4,8 @@
 #include "heap-name.h"
 #include "macro.h"
 
-/* Room for an exporter's name with its NUL. A longer one is cut: it is no heap that a client can name. */
+/* Room for an exporter's name with its NUL. A longer one is cut; it is
+ * not the name of a heap that a client can ask for. */
 #define CENSUS_EXPORTER_SIZE 72U
 _Static_assert(CENSUS_EXPORTER_SIZE > HEAP_NAME_MAX, "the name of a heap that a client can name is never cut");
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* When censuses are taken. The invariants: all that wait share one census, which began after each of them came; and a
- * result is reported with the sequence of its census's beginning, since the records that were made later may not be in
- * it. */
+/* Decides when a census is taken. The invariants: all that wait share one census, which began after each of them came;
+ * and a result is reported with the sequence of its census's beginning, since later records may not be in it. */
 
 #include <inttypes.h>
 #include <sys/epoll.h>

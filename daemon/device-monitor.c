@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Which heaps and CMA regions the kernel has: udev's devices, and sysfs for what udev does not know. The invariant:
- * events are received before the first enumeration, so that no change falls between the two; and each event, or the
- * loss of some, leads to a registry that agrees with sysfs. */
+/* Tells the registry which heaps and CMA regions the kernel has: udev's devices, and sysfs for what udev does not know.
+ * The invariants: events are received before the first enumeration, so no change falls between the two; and after each
+ * event, or the loss of some, the registry agrees with sysfs. */
 
 #include <dirent.h>
 #include <fcntl.h>

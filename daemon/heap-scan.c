@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* When the declarations of modules are read. The invariant: the registry holds what one whole scan found, never a part
- * of one. */
+/* Decides when the declarations of modules are read. The invariant: the registry holds the result of one whole scan,
+ * never a part of one. */
 
 #include "heap-scan.h"
 #include "log.h"

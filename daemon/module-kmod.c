@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* What the module loader's children do with libkmod. Everything here may block for long. The invariant: a name is only
- * looked up as the alias "dma-heap:NAME", so no module is loaded that was not declared as a heap's. */
+/* Loads modules and reads what is declared about them by libkmod, in the module loader's children. Everything here may
+ * block for long. The invariant: a name is only looked up as the alias "dma-heap:NAME", so no module is loaded that was
+ * not declared as a heap's. */
 
 #include <fcntl.h>
 #include <libkmod.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The daemon's side of loading modules: jobs, the loads that wait for each, and the children that do them. A child
- * leaves its result in a memfd. The invariants: each load is reported once, whatever becomes of the child, or not at
- * all once it was cancelled; and no two children load the same module at the same time. */
+/* Runs the children that load modules, each for one job, and reports to the loads that wait for it. The invariants:
+ * each load is reported once, whatever becomes of the child, or not at all once it was cancelled; and no two children
+ * load the same module at the same time. */
 
 #include <stdio.h>
 #include <sys/epoll.h>

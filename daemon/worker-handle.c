@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* A worker does one job at a time, and nothing that it says is believed unchecked. Its process ends because it was
- * killed (it was idle, its job was of no use any more, or it broke the protocol), because it died, or at the end of its
- * socket when the daemon has died. The invariant: a job that was sent to a process is only reported as lost when the
- * pidfd has reported the exit and the socket has been read to its end. Until then the process may still hold the job's
- * memory. */
+/* Gives one worker one job at a time, and checks its answers. The process of a worker ends because it was killed (it
+ * was idle, its job was of no use any more, or it broke the protocol), because it died, or at the end of its socket
+ * when the daemon has died. The invariant: a job that was sent to a process is only reported as lost when the pidfd has
+ * reported the exit and the socket has been read to its end. Until then the process may still hold the job's memory. */
 
 #include <fcntl.h>
 #include <signal.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Every allocation is done by a process in the client's control group. The pool finds the worker for a job, or adds
- * one, and takes each answer of the spawner to the worker that waits for it. The invariant: a process that no worker
- * waits for any more is killed, even in a control group that is frozen. */
+/* Finds the worker for a job, or adds one, and takes each answer of the spawner to the worker that waits for it. Every
+ * allocation is done by a process in the client's control group. The invariant: a process that no worker waits for any
+ * more is killed, even in a control group that is frozen. */
 
 #include <signal.h>
 #include <sys/pidfd.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* What a worker answers is not believed. The invariant: buffers that pass are dma-bufs of the size and in the number
- * that were asked for, and all different. */
+/* Checks the answers of workers, since a client may have taken one over. The invariant: buffers that pass are dma-bufs
+ * of the size and in the number that were asked for, and all different. */
 
 #include "buffer.h"
 #include "worker-reply.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Functions that run in child processes. The invariant: a child has no descriptor but those that it was promised, and
- * does not outlive its parent. Nothing is executed, so the parent must have one thread only. */
+/* Runs functions in child processes. The invariant: a child has no descriptor but those that it was promised, and does
+ * not outlive its parent. Nothing is executed, so the parent must have one thread only. */
 
 #include <signal.h>
 #include <sys/mman.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Descriptors, small files and messages over sockets. The invariant: a descriptor that a function received and does not
- * return is closed, and each one that is returned is close-on-exec. */
+/* Handles descriptors, small files and messages over sockets. The invariant: a descriptor that a function received and
+ * does not return is closed, and each one that it returns is close-on-exec. */
 
 #include <fcntl.h>
 #include <limits.h>
@@ -198,6 +198,32 @@ int send_message(int socket_fd, const void *data, size_t size, const int *fds, s
         }
 }
 
+/* Moves the descriptors of a message to fds. Those beyond fds_max are
+ * closed, and *ret_surplus is set. Returns how many. */
+static size_t take_fds(struct msghdr *message, int *fds, size_t fds_max, bool *ret_surplus) {
+        size_t n_fds = 0;
+
+        for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
+                if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+                        continue;
+
+                size_t n_here = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+                for (size_t i = 0; i < n_here; i++) {
+                        int fd;
+
+                        memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof(int));
+                        if (n_fds < fds_max)
+                                fds[n_fds++] = fd;
+                        else {
+                                safe_close(fd);
+                                *ret_surplus = true;
+                        }
+                }
+        }
+
+        return n_fds;
+}
+
 int receive_message(int socket_fd, void *data, size_t size, int *fds, size_t fds_max, size_t *ret_n_fds, int flags) {
         /* A message that is too long is seen by the one byte of room beyond the size. */
         char surplus;
@@ -220,26 +246,8 @@ int receive_message(int socket_fd, void *data, size_t size, int *fds, size_t fds
         if (n < 0)
                 return -errno;
 
-        size_t n_fds = 0;
         bool bad = (message.msg_flags & MSG_TRUNC) != 0;
-
-        for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
-                if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
-                        continue;
-
-                size_t n_here = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-                for (size_t i = 0; i < n_here; i++) {
-                        int fd;
-
-                        memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof(int));
-                        if (n_fds < fds_max)
-                                fds[n_fds++] = fd;
-                        else {
-                                safe_close(fd);
-                                bad = true;
-                        }
-                }
-        }
+        size_t n_fds = take_fds(&message, fds, fds_max, &bad);
 
         if (message.msg_flags & MSG_CTRUNC) {
                 /* `control` has room for as many as a message can carry, so this process has reached RLIMIT_NOFILE. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Which names a heap or a role can have. The invariant: a valid name is one component of a path, and none that has a
- * meaning of its own there, so that /dev/dma_heap/NAME never leads elsewhere. */
+/* Decides which names a heap or a role can have. The invariant: a valid name is one component of a path without a
+ * meaning of its own there, so /dev/dma_heap/NAME never leads elsewhere. */
 
 #include <string.h>
 

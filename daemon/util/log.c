@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Logging to standard error, which is the journal where systemd starts us. The invariant: one call makes at most one
- * line, whatever text a client or a file has made part of it. */
+/* Logs to standard error, which is the journal where systemd starts the daemon. The invariant: one call makes at most
+ * one line, whatever text of a client or a file is part of it. */
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Work that is done in rounds. The invariant: a waiter is served by a round that began after the waiter came, never by
- * one that was running then, since that one may have read already what has changed since. */
+/* Does work in rounds. The invariant: a waiter is served by a round that began after the waiter came. It is never
+ * served by one that was running then, which may have read already what has changed since. */
 
 #include "list.h"
 #include "rounds.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Arrays of strings. The invariant: an array and each of its strings were allocated on their own, so strv_free() frees
- * them all. */
+/* Handles arrays of strings. The invariant: an array and each of its strings were allocated on their own, so
+ * strv_free() frees them all. */
 
 #include "strv.h"
 

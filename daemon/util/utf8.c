@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Makes UTF-8 of any bytes. The invariant: what is returned is valid
- * UTF-8, and text that was valid is returned as it was. */
+/* Makes UTF-8 of any bytes. The invariant: the result is valid UTF-8, and valid text is not changed. */
 
 #include <stdio.h>
 

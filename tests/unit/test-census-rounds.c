@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* When censuses are taken, and what becomes of one that fails. The census is the functions below: a real child process
- * that ends when the test says so, and a result that the test wrote down before. */
+/* Tests when censuses are taken, and what happens when one fails. The functions below stand in for the census: each is
+ * a real child process that ends when the test says so, and its result is written down before. */
 
 #include <poll.h>
 #include <signal.h>

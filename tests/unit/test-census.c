@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
+/* Tests how the text of bufinfo is read, with names that try to forge it,
+ * and how a census comes from a child to its parent. */
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,7 +50,7 @@ static void test_bufinfo_empty(void **state) {
         assert_int_equal(result->n_entries, 0);
 }
 
-/* Names of 31 bytes that would like to be lines of their own. */
+/* Names of at most 31 bytes that look like lines of their own. */
 static void test_bufinfo_forged(void **state) {
         static const char *const names[] = {
                 "\n00004096\t00000002\t00080007\t1\t",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Functions in child processes: what they have, what comes back from them, and how they end. */
+/* Tests functions in child processes: their descriptors and signals, their results, and how they end. */
 
 #include <fcntl.h>
 #include <poll.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* What the device monitor makes of a sysfs with several CMA areas. Their directories are ours; devices are still those
- * of the machine that this runs on, so that of the heaps only what our directories say is looked at. */
+/* Tests what the device monitor makes of a sysfs with several CMA areas, which are directories of the test's. Devices
+ * are those of the machine that runs the test, so nothing is checked of them. */
 
 #include <stdio.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The lists of util/list.h: what is in them, and in which order, after each change. */
+/* Tests the lists of util/list.h: their items and the order of them after each change. */
 
 #include "list.h"
 #include "unit.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Loads and scans of kernel modules: which are done at a time, what is reported and to whom. What the children do is
- * done by the functions below instead of libkmod. They wait in the open() of a FIFO until the test opens it too. */
+/* Tests which loads and scans are done at a time, and which results are reported. The functions below do the children's
+ * work in place of libkmod. A child that is held waits in the open() of a FIFO until the test opens it too. */
 
 #include <poll.h>
 #include <signal.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Rounds: when one begins, and whom it serves. The test's clock is the machine's, but only in one direction: a round
- * may be late, and must not be early. */
+/* Tests when a round begins, and which waiters it serves. The clock is the machine's, so a round may be late in a test;
+ * it must not be early. */
 
 #include "rounds.h"
 #include "unit-loop.h"

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* One worker, with a real process at the other end of a real socket: what is reported of its job, and when. The process
- * is a child of the test that does what the test wants; a memfd stands for a dma-buf, a directory for the control
- * group. */
+/* Tests what a worker reports of its jobs, and when. The other end of its socket is a real process, a child of the test
+ * that does what the test wants; a memfd stands for a dma-buf, and a directory for the control group. */
 
 #include <poll.h>
 #include <signal.h>
