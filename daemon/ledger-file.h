@@ -9,7 +9,7 @@
  * 8 aligned bytes and so is written whole or not at all. A daemon killed at any moment leaves no partial record, so
  * a slot that fails ledger_file_check() was damaged by something else, and nothing of such a file is used. */
 
-#include "ledger.h"
+#include "ledger-record.h"
 
 #define LEDGER_FILE_NAME "ledger"
 #define LEDGER_FILE_MAGIC "dmaheapd"
