@@ -7,10 +7,10 @@
 #include <stdio.h>
 
 #include "build-config.h"
-#include "config-load.h"
-#include "log.h"
+#include "config/config-load.h"
+#include "util/log.h"
 #include "manager.h"
-#include "varlink-server.h"
+#include "varlink/varlink-server.h"
 
 static void on_config_problem(const char *path, unsigned line, const char *message, void *userdata _unused_) {
         if (line > 0)

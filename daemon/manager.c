@@ -14,11 +14,11 @@
 #include <systemd/sd-daemon.h>
 
 #include "build-config.h"
-#include "config-load.h"
-#include "fd-util.h"
-#include "log.h"
+#include "config/config-load.h"
+#include "util/fd-util.h"
+#include "util/log.h"
 #include "manager.h"
-#include "time-util.h"
+#include "util/time-util.h"
 
 #define SPAWNER_PATH LIBEXECDIR "/dmaheapd-spawner"
 

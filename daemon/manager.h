@@ -3,7 +3,7 @@
 
 #include <systemd/sd-event.h>
 
-#include "config.h"
+#include "config/config.h"
 #include "request.h"
 
 /* Owns every object of the daemon below the varlink server. A client's open socket is a `Connection`, its Allocate call

@@ -9,13 +9,13 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-#include "buffer-limits.h"
-#include "fd-util.h"
-#include "heap-udmabuf.h"
-#include "list.h"
-#include "log.h"
+#include "util/buffer-limits.h"
+#include "util/fd-util.h"
+#include "heap/heap-udmabuf.h"
+#include "util/list.h"
+#include "util/log.h"
 #include "request.h"
-#include "time-util.h"
+#include "util/time-util.h"
 
 struct AllocateRequest {
         AllocateRequest *next;

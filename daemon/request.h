@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
-#include "accounting.h"
-#include "connection.h"
-#include "heap-choice.h"
-#include "worker-pool.h"
+#include "accounting/accounting.h"
+#include "clients/connection.h"
+#include "heap/heap-choice.h"
+#include "worker/worker-pool.h"
 
 /* One Allocate call of a client. request.c opens with its life. */
 typedef struct AllocateRequest AllocateRequest;

@@ -4,7 +4,7 @@
 /* The limits of an Allocate call that the request, the messages to workers and the ledger must agree on. The length of
  * a heap's name is in heap-name.h. */
 
-#include "fd-util.h"
+#include "util/fd-util.h"
 
 /* The most buffers of one call: as many descriptors as one message carries. */
 #define BUFFERS_MAX FDS_PER_MESSAGE_MAX

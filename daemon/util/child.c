@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "child.h"
-#include "fd-util.h"
+#include "util/child.h"
+#include "util/fd-util.h"
 
 struct Child {
         pid_t pid;

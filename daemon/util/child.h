@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
-#include "macro.h"
+#include "util/macro.h"
 
 /* A function that runs in a child process and leaves its result in a memfd: for work that may block for long, or that
  * would leave memory or descriptors behind. The parent watches the child's pidfd and reads the result once the child

@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#include "fd-util.h"
+#include "util/fd-util.h"
 
 int safe_close(int fd) {
         if (fd >= 0) {

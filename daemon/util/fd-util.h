@@ -3,7 +3,7 @@
 
 #include <sys/types.h>
 
-#include "macro.h"
+#include "util/macro.h"
 
 /* Closes fd unless it is unset (negative) and returns -EBADF, for `fd = safe_close(fd)`. Leaves errno alone. */
 int safe_close(int fd);

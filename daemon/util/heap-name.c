@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "heap-name.h"
+#include "util/heap-name.h"
 
 bool heap_name_is_valid(const char *name) {
         static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._,@+-";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
-#include "macro.h"
+#include "util/macro.h"
 
 /* Singly linked lists of structures that have a member `next`. A list is a pointer to its first item, NULL when empty:
  *

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "log.h"
+#include "util/log.h"
 
 static int log_max_level = LOG_INFO;
 static bool log_to_journal = false;

@@ -3,7 +3,7 @@
 
 #include <syslog.h>
 
-#include "macro.h"
+#include "util/macro.h"
 
 /* Sets the level from $DMAHEAPD_LOG_LEVEL (emerg … debug, or 0 … 7; info by default). Finds out whether standard error
  * is connected to the journal: then each line gets the priority prefix of sd-daemon(3). */

@@ -3,9 +3,9 @@
 /* Does work in rounds. The invariant: a waiter is served by a round that began after the waiter came. It is never
  * served by one that was running then, which may have read already what has changed since. */
 
-#include "list.h"
-#include "rounds.h"
-#include "time-util.h"
+#include "util/list.h"
+#include "util/rounds.h"
+#include "util/time-util.h"
 
 struct RoundWait {
         RoundWait *next;

@@ -3,7 +3,7 @@
 
 #include <systemd/sd-event.h>
 
-#include "macro.h"
+#include "util/macro.h"
 
 /* Work that is done in rounds: to count the kernel's buffers, to read what is declared about modules. One round serves
  * all that came before it began, and rounds do not follow each other too fast. */

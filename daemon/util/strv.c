@@ -3,7 +3,7 @@
 /* Handles arrays of strings. The invariant: an array and each of its strings were allocated on their own, so
  * strv_free() frees them all. */
 
-#include "strv.h"
+#include "util/strv.h"
 
 char **strv_free(char **strings) {
         if (strings)

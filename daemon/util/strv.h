@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 #pragma once
 
-#include "macro.h"
+#include "util/macro.h"
 
 /* NULL-terminated arrays of strings. */
 

@@ -3,7 +3,7 @@
 
 #include <time.h>
 
-#include "macro.h"
+#include "util/macro.h"
 
 /* The clock in µs. */
 static inline uint64_t clock_usec(clockid_t clock) {

@@ -4,8 +4,8 @@
 
 #include <stdio.h>
 
-#include "macro.h"
-#include "utf8.h"
+#include "util/macro.h"
+#include "util/utf8.h"
 
 static bool is_continuation(char c) {
         return ((uint8_t) c & 0xc0) == 0x80;

@@ -13,9 +13,9 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "fd-util.h"
-#include "worker-protocol.h"
-#include "worker.h"
+#include "util/fd-util.h"
+#include "worker/worker-protocol.h"
+#include "worker/worker.h"
 
 static void die(const char *what) {
         perror(what);

@@ -2,7 +2,7 @@
 
 /* census_parse_bufinfo() with any text. What it returns must be sorted, without duplicates and with names that end. */
 
-#include "census-bufinfo.h"
+#include "census/census-bufinfo.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
-#include "config-file.h"
-#include "config-load.h"
+#include "config/config-file.h"
+#include "config/config-load.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

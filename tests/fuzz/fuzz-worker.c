@@ -16,12 +16,12 @@
 #include <sys/stat.h>
 #include <systemd/sd-event.h>
 
-#include "buffer.h"
-#include "fd-util.h"
-#include "log.h"
-#include "memory-cgroup.h"
-#include "spawner-link.h"
-#include "worker-pool.h"
+#include "worker/buffer.h"
+#include "util/fd-util.h"
+#include "util/log.h"
+#include "limits/memory-cgroup.h"
+#include "worker/spawner-link.h"
+#include "worker/worker-pool.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

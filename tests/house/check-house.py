@@ -1,121 +1,198 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks what docs/design.md, 'The house', says of the source tree: who may know whom, which file may use which library, how long
-a file may be, and that each says its licence.
+"""Holds the source tree to docs/design.md, 'The house'.
 
-Usage: check-house.py ROOT. Prints one line a fault, and exits 1 if there is one."""
+Usage: check-house.py ROOT. Prints one line for each fault, and exits 1 if there is one.
+
+It checks which folder of daemon/ may include which, which folder may include which library, that no two
+nouns include each other in a circle, how long a file may be, and that every file names its licence."""
 
 import pathlib
 import re
 import sys
 
-# Layers of daemon/, the lowest first: a file includes headers of its own layer or of lower ones. A name stands for itself
-# and for whatever begins with it and a hyphen: 'ledger' for ledger.c and ledger-file.h.
-LAYERS = [
-    ['util/'],
-    ['quota', 'policy', 'identity', 'cgroup-bytes', 'memory-cgroup'],
-    ['config', 'client', 'peer', 'connection', 'census', 'dmabuf-iter', 'heap', 'worker-protocol'],
-    ['ledger', 'rules', 'device-monitor', 'module', 'heap-scan', 'heap-choice', 'worker', 'spawner-link', 'buffer', 'input-watch',
-     'varlink-io.dmaheapd.Allocator'],
-    ['accounting', 'budget'],
+# The rooms of daemon/, lowest first: a file includes headers of its own room and of the rooms above it in this list.
+# Rooms that share a line do not know each other. A room is a folder, or one noun of daemon/ itself.
+ROOMS = [
+    ['util'],
+    ['limits', 'heap', 'census'],
+    ['clients', 'ledger', 'config', 'worker'],
+    ['accounting'],
     ['request'],
     ['manager'],
-    ['reply-json'],
-    ['varlink-link'],
-    ['varlink-methods'],
-    ['varlink-server'],
-    ['main', 'spawner'],
+    ['varlink'],
+    ['main'],
 ]
 
-# What only these files of daemon/ may say.
-RESERVED = {
-    r'#include <systemd/sd-varlink\.h>': ['varlink-link.h', 'varlink-methods.h'],
-    r'#include <systemd/sd-varlink-idl\.h>': ['varlink-io.dmaheapd.Allocator.h', 'varlink-io.dmaheapd.Allocator.c'],
-    r'#include <libkmod\.h>': ['module-kmod.c', 'module-loader.c'],
-    r'#include <libudev\.h>': ['device-monitor.c'],
-    r'#include <bpf/bpf_helpers\.h>': ['dmabuf-iter.bpf.c'],
-    r'#include <bpf/(?!bpf_helpers)': ['census-bpf.c'],
-    r'\bDMA_HEAP_IOCTL_ALLOC\b': ['worker.c'],
+# The libraries, by the headers that they are included with, and the files of daemon/ that may include them. A name that
+# ends in '/' stands for a folder. The C library, sd-event and the kernel's headers are everybody's.
+LIBRARIES = {
+    r'systemd/sd-varlink.*\.h': ['varlink/'],
+    r'systemd/sd-json\.h': ['varlink/'],
+    r'systemd/sd-login\.h': ['clients/peer.c'],
+    r'systemd/sd-id128\.h': ['accounting/accounting-start.c'],
+    r'systemd/sd-daemon\.h': ['manager.c', 'varlink/'],
+    r'systemd/sd-journal\.h': ['util/log.c'],
+    r'libkmod\.h': ['heap/module-kmod.c', 'heap/module-loader.c'],
+    r'libudev\.h': ['heap/device-monitor.c'],
+    r'bpf/.*\.h': ['census/'],
+    r'seccomp\.h': ['worker/'],
 }
 
-# These compile with libc alone, and do nothing but think.
-PURE = ['quota', 'policy']
+# What only these files of daemon/ may do.
+RESERVED = {
+    r'\bDMA_HEAP_IOCTL_ALLOC\b': ['worker/worker.c'],
+    r'\bSYS_clone3\b': ['worker/spawner.c'],
+}
+
+# These nouns of daemon/ compile with libc alone, and do no input or output.
+PURE = ['limits/quota', 'limits/policy', 'limits/identity']
 PURE_HEADERS = {'assert.h', 'errno.h', 'stdbool.h', 'stddef.h', 'stdint.h', 'stdlib.h', 'string.h', 'sys/types.h'}
 
 LINES_MAX = 500
-SHORT = {'daemon', 'module', 'client'}
 
-# What has lines, and the folders with what is ours.
+# The folders of code that ships, whose files have at most LINES_MAX lines.
+SHIPPED = {'daemon', 'module', 'client'}
+
 FOLDERS = ['daemon', 'module', 'client', 'units', 'udev', 'man', 'tests', '.ci']
 CODE = {'.c', '.h', '.py', '.sh', '.rules', '.service', '.socket', '.target', '.scope', '.slice', '.map', '.sym'}
 CODE_NAMES = {'meson.build', 'meson.options', 'Kbuild', 'Kconfig', 'Makefile', 'testbed', 'run'}
 
-
-def layer_of(path: str) -> int | None:
-    """The layer of a file in daemon/, given its path there; the longest name that fits decides."""
-    best = None
-    stem = re.sub(r'\.bpf\.c$|\.[ch]$', '', path)
-    for number, names in enumerate(LAYERS):
-        for name in names:
-            fits = path.startswith(name) if name.endswith('/') else stem == name or stem.startswith(name + '-')
-            if fits and (best is None or len(name) > best[0]):
-                best = (len(name), number)
-    return best[1] if best else None
+def room_of(name: str) -> str:
+    """The room of a file of daemon/, given its path there: its folder, or its own noun."""
+    return name.split('/')[0] if '/' in name else noun_of(name)
 
 
-def check_daemon(root: pathlib.Path) -> list[str]:
+def noun_of(name: str) -> str:
+    """The noun of a file: its path without the ending, so that x.c, x.h and what they keep in x-internal.h are one."""
+    return re.sub(r'(-internal)?(\.bpf)?\.[ch]$', '', name)
+
+
+def may_know(room: str, other: str) -> bool:
+    """Whether files of one room may include headers of the other."""
+    rank = {name: number for number, names in enumerate(ROOMS) for name in names}
+    return room == other or rank[other] < rank[room]
+
+
+def is_allowed(name: str, places: list[str]) -> bool:
+    """Whether the file is one of the places, or lies in one that is a folder."""
+    return any(name.startswith(place) if place.endswith('/') else name == place for place in places)
+
+
+def included(text: str) -> list[str]:
+    """The project's headers that a source includes, as they are written."""
+    return re.findall(r'^#include "([^"]+)"', text, re.M)
+
+
+def check_rooms(root: pathlib.Path) -> list[str]:
+    """Includes of daemon/ against the order of rooms, libraries and calls outside their places, and pure nouns."""
     faults = []
     folder = root / 'daemon'
-    headers = {p.name: p.relative_to(folder).as_posix() for p in folder.rglob('*.h')}
-
+    known = {room for rooms in ROOMS for room in rooms}
     for path in sorted(folder.rglob('*.[ch]')):
         name = path.relative_to(folder).as_posix()
         text = path.read_text(encoding='utf-8')
-        layer = layer_of(name)
-        if layer is None:
-            faults.append(f'daemon/{name}: has no layer; give it one in tests/house/check-house.py')
+        room = room_of(name)
+        if room not in known:
+            faults.append(f'daemon/{name}: is in no room; give it one in tests/house/check-house.py')
             continue
 
-        for header in re.findall(r'^#include "([^"]+)"', text, re.M):
-            if header not in headers:  # made by the build
-                continue
-            other = layer_of(headers[header])
-            if other is not None and other > layer:
-                faults.append(f'daemon/{name}: knows {header}, which is above it')
+        for header in included(text):
+            if not (folder / header).exists():
+                if (path.parent / header).exists() or list(folder.rglob(header)):
+                    faults.append(f'daemon/{name}: includes "{header}" without its folder')
+                continue  # what the build makes
+            if room_of(header) in known and not may_know(room, room_of(header)):
+                faults.append(f'daemon/{name}: includes {header}, but {room} may not know {room_of(header)}')
 
-        for pattern, allowed in RESERVED.items():
-            if re.search(pattern, text) and name not in allowed:
-                faults.append(f'daemon/{name}: {pattern} is only for {", ".join(allowed)}')
+        for header in re.findall(r'^#include <([^>]+)>', text, re.M):
+            for library, places in LIBRARIES.items():
+                if re.fullmatch(library, header) and not is_allowed(name, places):
+                    faults.append(f'daemon/{name}: includes <{header}>, which is only for {", ".join(places)}')
+            if noun_of(name) in PURE and header not in PURE_HEADERS:
+                faults.append(f'daemon/{name}: includes <{header}>, but is pure')
 
-        if pathlib.PurePath(name).stem in PURE:
-            for header in re.findall(r'^#include <([^>]+)>', text, re.M):
-                if header not in PURE_HEADERS:
-                    faults.append(f'daemon/{name}: is pure, and does not know <{header}>')
+        for pattern, places in RESERVED.items():
+            if re.search(pattern, text) and not is_allowed(name, places):
+                faults.append(f'daemon/{name}: says {pattern}, which is only for {", ".join(places)}')
+    return faults
 
+
+def include_graph(folder: pathlib.Path) -> dict[str, set[str]]:
+    """Which nouns below a folder include which: a header counts where it is found beside the file or below the folder."""
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob('*.[ch]')}
+    by_name: dict[str, list[str]] = {}
+    for name in files:
+        by_name.setdefault(name.rsplit('/', 1)[-1], []).append(name)
+
+    graph: dict[str, set[str]] = {}
+    for name in files:
+        arrows = graph.setdefault(noun_of(name), set())
+        for header in included((folder / name).read_text(encoding='utf-8')):
+            beside = (pathlib.PurePosixPath(name).parent / header).as_posix()
+            found = [beside] if beside in files else [header] if header in files else by_name.get(header, [])
+            arrows.update(noun_of(other) for other in found[:1] if noun_of(other) != noun_of(name))
+    return graph
+
+
+def find_circle(graph: dict[str, set[str]]) -> list[str] | None:
+    """One circle of the graph, as the nouns on it, the first one repeated at the end; None if there is none."""
+    done: set[str] = set()
+
+    def visit(noun: str, path: list[str]) -> list[str] | None:
+        if noun in path:
+            return path[path.index(noun):] + [noun]
+        if noun in done:
+            return None
+        for other in sorted(graph.get(noun, ())):
+            circle = visit(other, path + [noun])
+            if circle:
+                return circle
+        done.add(noun)
+        return None
+
+    for noun in sorted(graph):
+        circle = visit(noun, [])
+        if circle:
+            return circle
+    return None
+
+
+def check_circles(root: pathlib.Path) -> list[str]:
+    """Circles of includes in each of the folders that ship C."""
+    faults = []
+    for name in sorted(SHIPPED):
+        circle = find_circle(include_graph(root / name))
+        if circle:
+            faults.append(f'{name}/: includes go in a circle: {" -> ".join(circle)}')
+    return faults
+
+
+def check_file(path: pathlib.Path, name: pathlib.PurePath) -> list[str]:
+    """Licence and length of one file of code."""
+    try:
+        lines = path.read_text(encoding='utf-8').splitlines()
+    except UnicodeDecodeError:
+        return []
+
+    faults = []
+    if not any('SPDX-License-Identifier: ' in line for line in lines[:3]):
+        faults.append(f'{name}: does not name its licence (SPDX) in its first lines')
+    shipped = path.suffix in {'.c', '.h'} and name.parts[0] in SHIPPED and 'tests' not in name.parts
+    if shipped and len(lines) > LINES_MAX:
+        faults.append(f'{name}: has {len(lines)} lines, more than {LINES_MAX}')
     return faults
 
 
 def check_sources(root: pathlib.Path) -> list[str]:
+    """Every file of code below the root."""
     faults = []
     paths = [root / 'meson.build', root / 'meson.options']
     for folder in FOLDERS:
-        paths += [p for p in (root / folder).rglob('*') if p.is_file()]
-
-    for path in sorted(paths):
-        name = path.relative_to(root)
-        if path.suffix not in CODE and path.name not in CODE_NAMES:
-            continue
-
-        try:
-            lines = path.read_text(encoding='utf-8').splitlines()
-        except UnicodeDecodeError:
-            continue
-        if not any('SPDX-License-Identifier: ' in line for line in lines[:3]):
-            faults.append(f'{name}: does not say its licence (SPDX) in its first lines')
-        short = path.suffix in {'.c', '.h'} and name.parts[0] in SHORT and 'tests' not in name.parts
-        if short and len(lines) > LINES_MAX:
-            faults.append(f'{name}: has {len(lines)} lines, more than {LINES_MAX}')
-
+        paths += [path for path in (root / folder).rglob('*') if path.is_file()]
+    for path in sorted(path for path in paths if path.exists()):
+        if path.suffix in CODE or path.name in CODE_NAMES:
+            faults += check_file(path, path.relative_to(root))
     return faults
 
 
@@ -125,7 +202,7 @@ def main() -> int:
         return 2
 
     root = pathlib.Path(sys.argv[1])
-    faults = check_daemon(root) + check_sources(root)
+    faults = check_rooms(root) + check_circles(root) + check_sources(root)
     for fault in faults:
         print(fault)
     return 1 if faults else 0

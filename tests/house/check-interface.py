@@ -130,13 +130,13 @@ def check_words(c: Checker, source: str) -> None:
         c.fault('no resources found in the daemon: has their form changed?')
     for word in resources:
         for name in ('man/io.dmaheapd.Allocator.7.scd', 'client/libdmaheap/dmaheap.h',
-                     'daemon/varlink-io.dmaheapd.Allocator.c'):
+                     'daemon/varlink/varlink-io.dmaheapd.Allocator.c'):
             c.expect(rf'\b{word}\b', name, f'the resource {word}')
 
 
 def check_configuration(c: Checker) -> None:
     keys = {(section.upper(), key) for section, key in re.findall(r'\{ SECTION_(\w+), "(\w+)", set_',
-                                                                  c.read('daemon/config-keys.c'))}
+                                                                  c.read('daemon/config/config-keys.c'))}
     said = set()
     section = ''
     for line in c.read('man/dmaheapd.conf.5.scd').splitlines():
@@ -145,7 +145,7 @@ def check_configuration(c: Checker) -> None:
         elif re.fullmatch(r'(\*\w+=\*(, )?)+', line):
             said |= {(section, key) for key in re.findall(r'\*(\w+)=\*', line)}
     if len(keys) < 10:
-        c.fault('too few keys found in daemon/config-keys.c: has its form changed?')
+        c.fault('too few keys found in daemon/config/config-keys.c: has its form changed?')
     for section, key in sorted(keys - said):
         c.fault(f'man/dmaheapd.conf.5.scd: lacks {key}= in [{section}]')
     for section, key in sorted(said - keys):
@@ -158,7 +158,7 @@ def main() -> int:
         return 2
 
     c = Checker(pathlib.Path(sys.argv[1]))
-    source = c.read('daemon/varlink-io.dmaheapd.Allocator.c')
+    source = c.read('daemon/varlink/varlink-io.dmaheapd.Allocator.c')
     check_errors(c, source)
     check_methods(c, source)
     check_words(c, source)

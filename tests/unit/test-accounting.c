@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "accounting-internal.h"
-#include "config-load.h"
-#include "fd-util.h"
-#include "memory-cgroup.h"
+#include "accounting/accounting-internal.h"
+#include "config/config-load.h"
+#include "util/fd-util.h"
+#include "limits/memory-cgroup.h"
 #include "unit.h"
 
 #define KIB UINT64_C(1024)

@@ -7,8 +7,8 @@
 #include <signal.h>
 #include <sys/pidfd.h>
 
-#include "census-rounds.h"
-#include "fd-util.h"
+#include "accounting/census-rounds.h"
+#include "util/fd-util.h"
 #include "unit-loop.h"
 
 /* What becomes of one census after the other; the last stands for all further ones. */

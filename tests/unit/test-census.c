@@ -8,9 +8,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "census-bufinfo.h"
-#include "fd-util.h"
-#include "macro.h"
+#include "census/census-bufinfo.h"
+#include "util/fd-util.h"
+#include "util/macro.h"
 #include "unit.h"
 
 #define HEAD "\nDma-buf Objects:\nsize    \tflags   \tmode    \tcount   \texp_name\tino     \tname\n"

@@ -2,7 +2,7 @@
 
 /* The sums of bytes of each control group, and the hash table that holds them. */
 
-#include "cgroup-bytes.h"
+#include "limits/cgroup-bytes.h"
 #include "unit.h"
 
 static void test_levels(void **state) {

@@ -9,8 +9,8 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "child.h"
-#include "fd-util.h"
+#include "util/child.h"
+#include "util/fd-util.h"
 #include "unit.h"
 
 #define DEADLINE_MSEC (30 * 1000)

@@ -9,9 +9,9 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-#include "client.h"
-#include "fd-util.h"
-#include "peer.h"
+#include "clients/client.h"
+#include "util/fd-util.h"
+#include "clients/peer.h"
 #include "unit.h"
 
 static Client *get(ClientRegistry *registry, const char *unit, bool unit_is_user, uint64_t cgroup_id, uid_t uid, uid_t user) {

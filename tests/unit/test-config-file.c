@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config-file.h"
+#include "config/config-file.h"
 #include "unit.h"
 
 typedef struct Problems {

@@ -2,7 +2,7 @@
 
 /* Which texts are values, and which value each is. */
 
-#include "config-value.h"
+#include "config/config-value.h"
 #include "unit.h"
 
 static void test_amounts(void **state) {

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "config-load.h"
+#include "config/config-load.h"
 #include "unit.h"
 
 #define MAIN "etc/dmaheapd/dmaheapd.conf"

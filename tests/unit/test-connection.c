@@ -2,7 +2,7 @@
 
 /* How connections are admitted and closed. Peers are not identified here: that takes a control group of systemd. */
 
-#include "connection.h"
+#include "clients/connection.h"
 #include "unit.h"
 
 /* A connection of a user's unit. */

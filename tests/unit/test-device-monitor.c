@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#include "device-monitor.h"
+#include "heap/device-monitor.h"
 #include "unit.h"
 
 #define PAGES_PER_MIB (1024U * 1024 / (unsigned) sysconf(_SC_PAGESIZE))

@@ -5,8 +5,8 @@
 
 #include <stdio.h>
 
-#include "heap-choice.h"
-#include "time-util.h"
+#include "heap/heap-choice.h"
+#include "util/time-util.h"
 #include "unit.h"
 
 #define NAMES(...) ((const char *const[]) { __VA_ARGS__, NULL })

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-#include "heap-udmabuf.h"
-#include "heap.h"
+#include "heap/heap-udmabuf.h"
+#include "heap/heap.h"
 #include "unit.h"
 
 #define MIB (UINT64_C(1024) * 1024)

@@ -3,7 +3,7 @@
 /* A copy of an identity owns its strings, and a comparison takes every member into account. test-client.c tests
  * identity_is_same_client(). */
 
-#include "identity.h"
+#include "limits/identity.h"
 #include "unit.h"
 
 static const Identity camera = {

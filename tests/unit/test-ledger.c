@@ -14,9 +14,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "fd-util.h"
-#include "ledger-file.h"
-#include "ledger.h"
+#include "util/fd-util.h"
+#include "ledger/ledger-file.h"
+#include "ledger/ledger.h"
 #include "unit.h"
 
 /* The smallest file: the header's page, and the first LEDGER_FILE_STEP slots. */

@@ -2,7 +2,7 @@
 
 /* Tests the lists of util/list.h: their items and the order of them after each change. */
 
-#include "list.h"
+#include "util/list.h"
 #include "unit.h"
 
 typedef struct Thing Thing;

@@ -9,8 +9,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "config-load.h"
-#include "fd-util.h"
+#include "config/config-load.h"
+#include "util/fd-util.h"
 #include "manager.h"
 #include "unit-loop.h"
 

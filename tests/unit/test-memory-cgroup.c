@@ -9,8 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "fd-util.h"
-#include "memory-cgroup.h"
+#include "util/fd-util.h"
+#include "limits/memory-cgroup.h"
 #include "unit.h"
 
 #define MIB (UINT64_C(1024) * 1024)

@@ -10,8 +10,8 @@
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 
-#include "fd-util.h"
-#include "module-loader.h"
+#include "util/fd-util.h"
+#include "heap/module-loader.h"
 #include "unit-loop.h"
 
 /* What the children tell, in memory that they share with the test. */

@@ -2,7 +2,7 @@
 
 /* The limits and permissions that follow from rules, without any configuration file. */
 
-#include "policy.h"
+#include "limits/policy.h"
 #include "unit.h"
 
 #define MIB (UINT64_C(1024) * 1024)

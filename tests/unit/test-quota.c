@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#include "quota.h"
+#include "limits/quota.h"
 #include "unit.h"
 
 static void test_multiply(void **state) {

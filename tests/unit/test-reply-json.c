@@ -3,8 +3,8 @@
 /* Every reply and every error, to the byte, as a client reads it. The ledger is a real one; limits and headroom are the
  * functions below, which the linker takes in place of the accounting. */
 
-#include "ledger.h"
-#include "reply-json.h"
+#include "ledger/ledger.h"
+#include "varlink/reply-json.h"
 #include "unit.h"
 
 static struct {

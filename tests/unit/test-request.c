@@ -7,9 +7,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-#include "heap-udmabuf.h"
+#include "heap/heap-udmabuf.h"
 #include "request.h"
-#include "time-util.h"
+#include "util/time-util.h"
 #include "unit.h"
 
 #define MIB (UINT64_C(1024) * 1024)

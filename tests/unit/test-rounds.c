@@ -3,7 +3,7 @@
 /* Tests when a round begins, and which waiters it serves. The clock is the machine's, so a round may be late in a test;
  * it must not be early. */
 
-#include "rounds.h"
+#include "util/rounds.h"
 #include "unit-loop.h"
 
 typedef struct Fixture {

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "unit.h"
-#include "utf8.h"
+#include "util/utf8.h"
 
 static void assert_escaped(const char *s, const char *expected) {
         char *escaped = utf8_escape_invalid(s);

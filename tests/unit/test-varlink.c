@@ -9,9 +9,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "fd-util.h"
+#include "util/fd-util.h"
 #include "unit-loop.h"
-#include "varlink-server.h"
+#include "varlink/varlink-server.h"
 
 #define LISTEN_FD 3 /* sd_listen_fds(3) */
 #define CALL(method) "{\"method\":\"io.dmaheapd.Allocator." method "\"}"

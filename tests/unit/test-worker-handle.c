@@ -12,10 +12,10 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "buffer.h"
-#include "fd-util.h"
+#include "worker/buffer.h"
+#include "util/fd-util.h"
 #include "unit-loop.h"
-#include "worker-handle.h"
+#include "worker/worker-handle.h"
 
 #define SIZE 8192U
 

@@ -6,7 +6,7 @@
 #include <fcntl.h>
 #include <systemd/sd-event.h>
 
-#include "time-util.h"
+#include "util/time-util.h"
 #include "unit.h"
 
 /* A test whose event does not come within this time has failed. */
