@@ -8,8 +8,8 @@
 
 #include "build-config.h"
 #include "config/config-load.h"
-#include "util/log.h"
 #include "manager.h"
+#include "util/log.h"
 #include "varlink/varlink-server.h"
 
 static void on_config_problem(const char *path, unsigned line, const char *message, void *userdata _unused_) {

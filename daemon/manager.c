@@ -15,9 +15,9 @@
 
 #include "build-config.h"
 #include "config/config-load.h"
+#include "manager.h"
 #include "util/fd-util.h"
 #include "util/log.h"
-#include "manager.h"
 #include "util/time-util.h"
 
 #define SPAWNER_PATH LIBEXECDIR "/dmaheapd-spawner"
@@ -64,8 +64,7 @@ static void manager_load_regions(Manager *manager) {
                 if (heap_registry_is_served(&manager->heaps, region))
                         continue;
 
-                int r = heap_choice_new(
-                                &manager->allocator.heaps,
+                int r = heap_choice_new(&manager->allocator.heaps,
                                 heap_registry_heap_of(&manager->heaps, region),
                                 NULL,
                                 on_region_fits,
@@ -108,9 +107,10 @@ static bool manager_is_idle(const Manager *manager) {
 
         (void) sd_event_source_get_enabled(manager->changed_source, &news);
 
-        return news == SD_EVENT_OFF && manager->n_connections == 0 && !manager->allocator.requests && !manager->region_choice &&
-                worker_pool_n_workers(manager->worker_pool) == 0 &&
-                !module_loader_busy(heap_scan_loader(manager->heap_scan)) && !accounting_busy(manager->accounting);
+        return news == SD_EVENT_OFF && manager->n_connections == 0 && !manager->allocator.requests &&
+                        !manager->region_choice && worker_pool_n_workers(manager->worker_pool) == 0 &&
+                        !module_loader_busy(heap_scan_loader(manager->heap_scan)) &&
+                        !accounting_busy(manager->accounting);
 }
 
 static int manager_watch_idle(Manager *manager);
@@ -134,8 +134,13 @@ static int manager_watch_idle(Manager *manager) {
         if (manager->config->idle_timeout_usec == UINT64_MAX)
                 return 0;
 
-        return sd_event_add_time_relative(manager->event, &manager->idle_source, CLOCK_MONOTONIC,
-                                          manager->config->idle_timeout_usec, 0, on_idle, manager);
+        return sd_event_add_time_relative(manager->event,
+                        &manager->idle_source,
+                        CLOCK_MONOTONIC,
+                        manager->config->idle_timeout_usec,
+                        0,
+                        on_idle,
+                        manager);
 }
 
 static void on_config_problem(const char *path, unsigned line, const char *message, void *userdata _unused_) {
@@ -206,13 +211,20 @@ int manager_new(Manager **ret) {
         if (r < 0)
                 return r;
 
-        r = sd_event_add_signal(manager->event, &manager->sighup_source, SIGHUP | SD_EVENT_SIGNAL_PROCMASK, on_sighup, manager);
+        r = sd_event_add_signal(
+                        manager->event, &manager->sighup_source, SIGHUP | SD_EVENT_SIGNAL_PROCMASK, on_sighup, manager);
         if (r < 0)
                 return r;
 
         (void) sd_event_set_watchdog(manager->event, true);
 
-        r = sd_event_add_time(manager->event, &manager->changed_source, CLOCK_MONOTONIC, UINT64_MAX, 0, on_heaps_changed_timer, manager);
+        r = sd_event_add_time(manager->event,
+                        &manager->changed_source,
+                        CLOCK_MONOTONIC,
+                        UINT64_MAX,
+                        0,
+                        on_heaps_changed_timer,
+                        manager);
         if (r >= 0)
                 r = sd_event_source_set_enabled(manager->changed_source, SD_EVENT_OFF);
         if (r < 0)
@@ -331,8 +343,12 @@ int manager_startup(Manager *manager) {
         if (r < 0)
                 return r;
 
-        r = accounting_start(manager->event, &manager->config, &manager->heaps, &manager->clients, manager->cgroup_root_fd,
-                             &manager->accounting);
+        r = accounting_start(manager->event,
+                        &manager->config,
+                        &manager->heaps,
+                        &manager->clients,
+                        manager->cgroup_root_fd,
+                        &manager->accounting);
         if (r < 0)
                 return r;
 
@@ -369,7 +385,8 @@ int manager_connect(Manager *manager, int socket_fd, Connection *ret) {
 bool manager_admit(Manager *manager, Connection *connection) {
         const Config *config = manager->config;
 
-        return connection_admit(connection, &manager->clients, config->connections_max, config->connections_per_user_max);
+        return connection_admit(
+                        connection, &manager->clients, config->connections_max, config->connections_per_user_max);
 }
 
 void manager_disconnect(Manager *manager, Connection *connection) {

@@ -9,12 +9,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "heap/heap-udmabuf.h"
+#include "request.h"
 #include "util/buffer-limits.h"
 #include "util/fd-util.h"
-#include "heap/heap-udmabuf.h"
 #include "util/list.h"
 #include "util/log.h"
-#include "request.h"
 #include "util/time-util.h"
 
 struct AllocateRequest {
@@ -32,7 +32,7 @@ struct AllocateRequest {
         char *label;
 
         HeapChoice *choice;
-        Heap *heap; /* that was chosen, or NULL */
+        Heap *heap;                                 /* that was chosen, or NULL */
         char udmabuf_reason[UDMABUF_REASON_LENGTH]; /* once a fit was HEAP_PAST_UDMABUF_LIMIT */
 
         RoundWait *wait; /* for a census */
@@ -104,7 +104,8 @@ static void request_fail_parameter(AllocateRequest *request, const char *paramet
 }
 
 static void request_fail_unavailable(AllocateRequest *request, const char *heap, const char *reason) {
-        (void) request_reply(request, &(AllocateReply) { .error = ALLOCATE_HEAP_UNAVAILABLE, .heap = heap, .reason = reason });
+        (void) request_reply(request,
+                        &(AllocateReply) { .error = ALLOCATE_HEAP_UNAVAILABLE, .heap = heap, .reason = reason });
 }
 
 static void request_fail_errno(AllocateRequest *request, int error) {
@@ -138,7 +139,12 @@ static void request_deliver(AllocateRequest *request, WorkerResult *result) {
         for (size_t i = 0; i < n_buffers; i++)
                 buffers[i] = (LedgerBuffer) { .inode = result->buffers[i].inode, .size = request->size };
 
-        int r = accounting_record(accounting, &request->reservation, request->connection->peer, request->label, buffers, n_buffers);
+        int r = accounting_record(accounting,
+                        &request->reservation,
+                        request->connection->peer,
+                        request->label,
+                        buffers,
+                        n_buffers);
         if (r == -EEXIST) { /* a new buffer cannot be in the ledger: the worker lied */
                 request_fail_resource(request, "processes");
                 return;
@@ -149,12 +155,13 @@ static void request_deliver(AllocateRequest *request, WorkerResult *result) {
                 return;
         }
 
-        bool delivered = request_reply(request, &(AllocateReply) {
-                .heap = request_heap(request),
-                .buffers = result->buffers,
-                .n_buffers = result->n_buffers,
-                .size = request->size,
-        });
+        bool delivered = request_reply(request,
+                        &(AllocateReply) {
+                                .heap = request_heap(request),
+                                .buffers = result->buffers,
+                                .n_buffers = result->n_buffers,
+                                .size = request->size,
+                        });
         if (!delivered)
                 accounting_withdraw(accounting, buffers, n_buffers);
 }
@@ -197,7 +204,8 @@ static bool request_may_wait(const AllocateRequest *request, const AccountingRef
                 return true;
 
         return (refusal->scope == QUOTA_SCOPE_CGROUP || refusal->scope == QUOTA_SCOPE_SYSTEM) &&
-                accounting_in_flight(request->allocator->accounting) && now_usec() < request->refused_at + USEC_PER_SEC;
+                        accounting_in_flight(request->allocator->accounting) &&
+                        now_usec() < request->refused_at + USEC_PER_SEC;
 }
 
 /* Reserves what is asked for against every limit. On false the request has been answered or continues from a callback:
@@ -213,8 +221,14 @@ static bool request_reserve(AllocateRequest *request) {
                 return false;
         }
 
-        int r = accounting_reserve(accounting, connection->peer, connection->client, request->heap, request->size, request->n_buffers,
-                                   &request->reservation, &refusal);
+        int r = accounting_reserve(accounting,
+                        connection->peer,
+                        connection->client,
+                        request->heap,
+                        request->size,
+                        request->n_buffers,
+                        &request->reservation,
+                        &refusal);
         if (r >= 0)
                 return true;
 
@@ -222,7 +236,8 @@ static bool request_reserve(AllocateRequest *request) {
                 request->refused_at = request->refused_at ?: now_usec();
                 request_wait_census(request);
         } else if (r == -EDQUOT)
-                (void) request_reply(request, &(AllocateReply) { .error = ALLOCATE_QUOTA_EXCEEDED, .refusal = &refusal });
+                (void) request_reply(
+                                request, &(AllocateReply) { .error = ALLOCATE_QUOTA_EXCEEDED, .refusal = &refusal });
         else if (r == -ENOENT)
                 request_fail_resource(request, "cgroup");
         else
@@ -296,8 +311,7 @@ static void request_allocate(AllocateRequest *request) {
         if (device_fd < 0)
                 return;
 
-        int r = worker_pool_submit(
-                        request->allocator->worker_pool,
+        int r = worker_pool_submit(request->allocator->worker_pool,
                         &(WorkerJobParameters) {
                                 .client = request->connection->client,
                                 .cgroup_fd = request->connection->peer->cgroup_fd,
@@ -306,7 +320,7 @@ static void request_allocate(AllocateRequest *request) {
                                 .size = request->size,
                                 .n_buffers = request->n_buffers,
                                 .flags = (request->read_only ? WORKER_READ_ONLY : 0) |
-                                        (request->heap->kind == HEAP_KIND_UDMABUF ? WORKER_UDMABUF : 0),
+                                                (request->heap->kind == HEAP_KIND_UDMABUF ? WORKER_UDMABUF : 0),
                                 .label = request->label,
                         },
                         on_allocated,
@@ -352,11 +366,12 @@ static void on_chosen(const ChoiceResult *result, void *userdata) {
                 request_allocate(request);
                 break;
         case CHOICE_NO_SUCH_HEAP:
-                (void) request_reply(request, &(AllocateReply) {
-                        .error = ALLOCATE_NO_SUCH_HEAP,
-                        .heap = request->asked_heap,
-                        .role = request->asked_role,
-                });
+                (void) request_reply(request,
+                                &(AllocateReply) {
+                                        .error = ALLOCATE_NO_SUCH_HEAP,
+                                        .heap = request->asked_heap,
+                                        .role = request->asked_role,
+                                });
                 break;
         case CHOICE_DENIED:
                 request_fail(request, ALLOCATE_PERMISSION_DENIED);
@@ -430,7 +445,7 @@ static int request_set_parameters(AllocateRequest *request, const AllocateParame
 }
 
 int allocate_request_new(Allocator *allocator, const Connection *connection, const AllocateParameters *parameters,
-                         allocate_replied_t on_replied, void *userdata, AllocateRequest **ret) {
+                allocate_replied_t on_replied, void *userdata, AllocateRequest **ret) {
         int r;
 
         _cleanup_(allocate_request_freep) AllocateRequest *request = calloc(1, sizeof(AllocateRequest));
@@ -447,13 +462,24 @@ int allocate_request_new(Allocator *allocator, const Connection *connection, con
         if (r < 0)
                 return r;
 
-        r = heap_choice_new(&allocator->heaps, request->asked_heap, request->asked_role, on_fits, on_chosen, request, &request->choice);
+        r = heap_choice_new(&allocator->heaps,
+                        request->asked_heap,
+                        request->asked_role,
+                        on_fits,
+                        on_chosen,
+                        request,
+                        &request->choice);
         if (r < 0)
                 return r;
 
         if (allocator->timeout_usec != UINT64_MAX) {
-                r = sd_event_add_time_relative(allocator->heaps.event, &request->deadline_source, CLOCK_MONOTONIC,
-                                               allocator->timeout_usec, 0, on_deadline, request);
+                r = sd_event_add_time_relative(allocator->heaps.event,
+                                &request->deadline_source,
+                                CLOCK_MONOTONIC,
+                                allocator->timeout_usec,
+                                0,
+                                on_deadline,
+                                request);
                 if (r < 0)
                         return r;
         }

@@ -25,10 +25,10 @@ void allocator_done(Allocator *allocator);
 #define BUFFER_SIZE_MAX (UINT64_C(1) << 47)
 
 typedef struct AllocateParameters {
-        const char *heap;  /* or NULL; excludes role */
-        const char *role;  /* or NULL; neither means HEAP_ROLE_DEFAULT */
-        uint64_t size;     /* bytes of each buffer, 1 to BUFFER_SIZE_MAX */
-        uint64_t n_buffers;/* 1 to BUFFERS_MAX */
+        const char *heap;   /* or NULL; excludes role */
+        const char *role;   /* or NULL; neither means HEAP_ROLE_DEFAULT */
+        uint64_t size;      /* bytes of each buffer, 1 to BUFFER_SIZE_MAX */
+        uint64_t n_buffers; /* 1 to BUFFERS_MAX */
         bool read_only;
         const char *label; /* or NULL; 1 to BUFFER_LABEL_MAX bytes of printable ASCII */
 } AllocateParameters;
@@ -72,7 +72,7 @@ typedef bool (*allocate_replied_t)(const AllocateReply *reply, void *userdata);
  * valid, are copied. The connection must stay until the reply or allocate_request_cancel(). Returns 0, or -errno: then
  * there is no request. */
 int allocate_request_new(Allocator *allocator, const Connection *connection, const AllocateParameters *parameters,
-                         allocate_replied_t on_replied, void *userdata, AllocateRequest **ret);
+                allocate_replied_t on_replied, void *userdata, AllocateRequest **ret);
 
 /* Ends a request without a reply: the client has gone. What is allocated meanwhile is freed. The request may be gone
  * when this returns. */

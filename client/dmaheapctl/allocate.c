@@ -75,7 +75,7 @@ static int set_environment(const DmaHeapReply *reply) {
         (void) snprintf(pid, sizeof(pid), "%d", getpid());
         (void) snprintf(number, sizeof(number), "%zu", n);
         if (setenv("LISTEN_PID", pid, true) < 0 || setenv("LISTEN_FDS", number, true) < 0 ||
-            unsetenv("LISTEN_PIDFDID") < 0)
+                        unsetenv("LISTEN_PIDFDID") < 0)
                 return -errno;
         return set_names(dmaheap_reply_heap(reply), n);
 }
@@ -101,8 +101,10 @@ static void print_buffers(const Options *o, const DmaHeapReply *reply) {
         for (size_t i = 0; i < dmaheap_reply_n_buffers(reply); i++) {
                 const DmaHeapBuffer *b = dmaheap_reply_buffer(reply, i);
 
-                (void) printf("buffer %" PRIu64 ": %s from heap %s\n", b->id, format_size(b->size, o->bytes, size),
-                              dmaheap_reply_heap(reply));
+                (void) printf("buffer %" PRIu64 ": %s from heap %s\n",
+                                b->id,
+                                format_size(b->size, o->bytes, size),
+                                dmaheap_reply_heap(reply));
         }
 }
 
@@ -139,8 +141,8 @@ static int parse_option(Options *o, DmaHeapRequest *request, int option) {
                 /* To the library 0 means 1: refuse it here. */
                 if (parse_unsigned(optarg, UINT_MAX, &n) < 0 || n == 0) {
                         (void) usage_error("'%s' is not a number of buffers, which is 1 to %d",
-                                           optarg,
-                                           DMAHEAP_BUFFERS_MAX);
+                                        optarg,
+                                        DMAHEAP_BUFFERS_MAX);
                         return -1;
                 }
                 request->count = (unsigned) n;
@@ -178,7 +180,7 @@ static int parse_arguments(Options *o, DmaHeapRequest *request, int argc, char *
         if (parse_size(argv[optind], &request->size) < 0) {
                 (void) usage_error("'%s' is not a size, which is a number of bytes, "
                                    "with K, M, G or T after it if you like",
-                                   argv[optind]);
+                                argv[optind]);
                 return -1;
         }
         if (request->heap && request->role) {

@@ -22,8 +22,11 @@ int make_connection(const Options *o, DmaHeapConnection **ret) {
 int report_error(int r, const DmaHeapError *error) {
         const char *name = dmaheap_error_name(error);
 
-        (void) fprintf(stderr, "dmaheapctl: %s%s%s\n", name ?: "", name ? ": " : "",
-                       error ? dmaheap_error_message(error) : strerror(-r));
+        (void) fprintf(stderr,
+                        "dmaheapctl: %s%s%s\n",
+                        name ?: "",
+                        name ? ": " : "",
+                        error ? dmaheap_error_message(error) : strerror(-r));
         return dmaheap_error_reason(error) == DMAHEAP_UNREACHABLE ? EXIT_NO_DAEMON : EXIT_INTERFACE_ERROR;
 }
 

@@ -35,7 +35,14 @@ static void add_client(Table *t, const Options *o, const DmaHeapClient *c) {
 
 void print_clients(const Options *o, const DmaHeapReply *reply, size_t max_lines) {
         static const char *const headings[] = {
-                "CLIENT", ">UID", ">USER", ">CONNECTIONS", ">BYTES", ">LIMIT", ">BUFFERS", ">LIMIT",
+                "CLIENT",
+                ">UID",
+                ">USER",
+                ">CONNECTIONS",
+                ">BYTES",
+                ">LIMIT",
+                ">BUFFERS",
+                ">LIMIT",
         };
         CLEANUP(table_freep) Table *t = table_new(ELEMENTS_OF(headings), headings);
         CLEANUP_FREE const DmaHeapClient **sorted = NULL;

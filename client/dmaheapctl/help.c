@@ -9,12 +9,14 @@
 #include "dmaheap.h"
 #include "help.h"
 
-#define COMMON_HELP                                                                                        \
-        "  --json=pretty|short  print the parameters of the daemon's reply as JSON, unchanged\n"           \
-        "  --bytes              print sizes as plain numbers of bytes\n"                                   \
-        "  --timeout=TIME       how long to wait for an answer: 30, 500ms, 2min, infinity (45s)\n"         \
+#define COMMON_HELP                                                                                \
+        "  --json=pretty|short  print the parameters of the daemon's reply as JSON, unchanged\n"   \
+        "  --bytes              print sizes as plain numbers of bytes\n"                           \
+        "  --timeout=TIME       how long to wait for an answer: 30, 500ms, 2min, infinity (45s)\n" \
         "  --address=PATH       the daemon's socket (" DMAHEAP_ADDRESS ")\n"
 
+/* The help as it is printed, line by line. */
+/* clang-format off */
 static const Verb verbs[] = {
         {
                 .name = "list",
@@ -118,6 +120,7 @@ static const Verb verbs[] = {
                         "  -n, --iterations=N   end after N views\n",
         },
 };
+/* clang-format on */
 
 const Verb *verb_find(const char *name) {
         for (size_t i = 0; i < ELEMENTS_OF(verbs); i++)
@@ -128,8 +131,13 @@ const Verb *verb_find(const char *name) {
 
 void print_verb_help(const Verb *verb) {
         (void) printf("dmaheapctl %s%s%s\n\n%s\nOptions:\n%s" COMMON_HELP "%s%s",
-                      verb->name, *verb->arguments ? " " : "", verb->arguments,
-                      verb->description, verb->options ?: "", verb->rest ? "\n" : "", verb->rest ?: "");
+                        verb->name,
+                        *verb->arguments ? " " : "",
+                        verb->arguments,
+                        verb->description,
+                        verb->options ?: "",
+                        verb->rest ? "\n" : "",
+                        verb->rest ?: "");
 }
 
 void print_help(void) {
@@ -143,9 +151,7 @@ void print_help(void) {
         (void) printf("\n"
                       "Options, before a command or after it:\n"
                       "  -h, --help           print this text, or after a command that command's help\n"
-                      "  --version            print the version\n"
-                      COMMON_HELP
-                      "\n"
+                      "  --version            print the version\n" COMMON_HELP "\n"
                       "Exit status: 0 for success, 1 for an error of the daemon (its name is on standard error),\n"
                       "2 for a wrong command line, 3 if the daemon cannot be reached.\n"
                       "\n"

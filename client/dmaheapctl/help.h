@@ -9,10 +9,10 @@ typedef struct Verb {
         const char *name;
         VerbFunction function;
         const char *arguments; /* for its usage line; "" if it takes only the common options */
-        const char *summary; /* one line, for 'dmaheapctl --help' */
+        const char *summary;   /* one line, for 'dmaheapctl --help' */
         const char *description;
         const char *options; /* of its own, or NULL */
-        const char *rest; /* printed below the options, or NULL */
+        const char *rest;    /* printed below the options, or NULL */
 } Verb;
 
 /* Returns the command of that name, or NULL. */

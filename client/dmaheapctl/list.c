@@ -55,7 +55,14 @@ static void add_roles(Table *t, const char *const *roles) {
 
 void print_heaps(const Options *o, const DmaHeapReply *reply) {
         static const char *const headings[] = {
-                "HEAP", "STATE", "ROLES", ">SIZE", ">USED", "CHARGED BY", "REGION", "MODULE",
+                "HEAP",
+                "STATE",
+                "ROLES",
+                ">SIZE",
+                ">USED",
+                "CHARGED BY",
+                "REGION",
+                "MODULE",
         };
         CLEANUP(table_freep) Table *t = table_new(ELEMENTS_OF(headings), headings);
         const DmaHeapInfo *const *heaps;
@@ -71,8 +78,11 @@ void print_heaps(const Options *o, const DmaHeapReply *reply) {
                 add_roles(t, h->roles);
                 table_add(t, CELL_PLAIN, format_size(h->size, o->bytes, buffer));
                 table_add(t, CELL_PLAIN, format_size(h->used, o->bytes, buffer));
-                table_add(t, CELL_PLAIN, h->accounting == DMAHEAP_ACCOUNTING_KERNEL ? "kernel" :
-                                         h->accounting == DMAHEAP_ACCOUNTING_DAEMON ? "daemon" : NULL);
+                table_add(t,
+                                CELL_PLAIN,
+                                h->accounting == DMAHEAP_ACCOUNTING_KERNEL                 ? "kernel" :
+                                                h->accounting == DMAHEAP_ACCOUNTING_DAEMON ? "daemon" :
+                                                                                             NULL);
                 table_add(t, CELL_PLAIN, h->region);
                 table_add(t, CELL_PLAIN, h->module);
         }

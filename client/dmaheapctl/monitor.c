@@ -15,7 +15,7 @@
 typedef struct Monitor {
         const Options *options;
         DmaHeapReply *last; /* owned */
-        int status; /* -1 while it goes on, then the ExitStatus */
+        int status;         /* -1 while it goes on, then the ExitStatus */
 } Monitor;
 
 static const DmaHeapInfo *find_heap(const DmaHeapReply *reply, const char *name) {
@@ -52,23 +52,23 @@ static void say_changes(const Options *o, const DmaHeapInfo *old, const DmaHeapI
         }
         if (old->state != new->state)
                 say(new->name,
-                    "%s, was %s%s%s",
-                    state_name(new->state),
-                    state_name(old->state),
-                    new->reason ? ": " : "",
-                    new->reason ?: "");
+                                "%s, was %s%s%s",
+                                state_name(new->state),
+                                state_name(old->state),
+                                new->reason ? ": " : "",
+                                new->reason ?: "");
         else if (!streq_ptr(old->reason, new->reason) && new->reason)
                 say(new->name, "still %s: %s", state_name(new->state), new->reason);
         if (old->used != new->used)
                 say(new->name,
-                    "%s in use, was %s",
-                    format_size(new->used, o->bytes, a),
-                    format_size(old->used, o->bytes, b));
+                                "%s in use, was %s",
+                                format_size(new->used, o->bytes, a),
+                                format_size(old->used, o->bytes, b));
         if (old->size != new->size)
                 say(new->name,
-                    "size %s, was %s",
-                    format_size(new->size, o->bytes, a),
-                    format_size(old->size, o->bytes, b));
+                                "size %s, was %s",
+                                format_size(new->size, o->bytes, a),
+                                format_size(old->size, o->bytes, b));
 }
 
 static void say_all_changes(const Options *o, const DmaHeapReply *old, const DmaHeapReply *new) {

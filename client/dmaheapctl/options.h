@@ -24,9 +24,9 @@ typedef enum JsonMode {
 
 typedef struct Options {
         const char *verb; /* the command, NULL before it is known */
-        bool help; /* --help was given */
+        bool help;        /* --help was given */
         JsonMode json;
-        bool bytes; /* print sizes as plain numbers */
+        bool bytes;          /* print sizes as plain numbers */
         const char *address; /* of the daemon's socket; NULL for the library's default */
         uint64_t timeout_usec;
 } Options;
@@ -41,12 +41,12 @@ enum {
 };
 
 /* The entries of the common options in a command's table. */
-#define COMMON_OPTIONS                                               \
-        { "help", no_argument, NULL, 'h' },                          \
-        { "json", required_argument, NULL, OPTION_JSON },            \
-        { "address", required_argument, NULL, OPTION_ADDRESS },      \
-        { "timeout", required_argument, NULL, OPTION_TIMEOUT },      \
-        { "bytes", no_argument, NULL, OPTION_BYTES }
+#define COMMON_OPTIONS                                                                        \
+        { "help", no_argument, NULL, 'h' }, { "json", required_argument, NULL, OPTION_JSON }, \
+                        { "address", required_argument, NULL, OPTION_ADDRESS },               \
+                        { "timeout", required_argument, NULL, OPTION_TIMEOUT }, {             \
+                "bytes", no_argument, NULL, OPTION_BYTES                                      \
+        }
 
 /* The parse functions return 1 to go on; 0 if --help was given, which ends the command with success; -1 for wrong
  * usage, which they have reported. */

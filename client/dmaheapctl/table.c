@@ -156,8 +156,13 @@ void table_print(const Table *t, FILE *f, bool colour, size_t max_lines) {
                 n_lines = max_lines;
         for (size_t line = 0; line < n_lines; line++) {
                 for (size_t i = 0; i < t->n_columns; i++)
-                        print_cell(t->cells + line * t->n_columns + i, t->right[i], column_width(t, i),
-                                   i + 1 == t->n_columns, line == 0, colour, f);
+                        print_cell(t->cells + line * t->n_columns + i,
+                                        t->right[i],
+                                        column_width(t, i),
+                                        i + 1 == t->n_columns,
+                                        line == 0,
+                                        colour,
+                                        f);
                 (void) fputc('\n', f);
         }
 }

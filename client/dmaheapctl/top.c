@@ -32,9 +32,9 @@ enum {
 typedef struct Top {
         const Options *options;
         uint64_t delay_usec;
-        uint64_t iterations; /* 0 for no limit */
-        bool screen; /* standard output is a terminal that shows the alternate screen */
-        bool keys; /* standard input is a terminal that gives each key at once */
+        uint64_t iterations;  /* 0 for no limit */
+        bool screen;          /* standard output is a terminal that shows the alternate screen */
+        bool keys;            /* standard input is a terminal that gives each key at once */
         struct termios saved; /* of standard input, to be restored; valid while keys is set */
 } Top;
 
@@ -190,7 +190,7 @@ static int parse_arguments(Top *t, Options *o, int argc, char *argv[]) {
                 case 'd':
                         /* The daemon counts the kernel's buffers for each view, so 100 ms is the shortest delay. */
                         if (parse_usec(optarg, &t->delay_usec) < 0 || t->delay_usec < 100000 ||
-                            t->delay_usec > UINT64_C(86400000000)) {
+                                        t->delay_usec > UINT64_C(86400000000)) {
                                 (void) usage_error("'%s' is not a delay, which is 100ms to a day", optarg);
                                 return -1;
                         }

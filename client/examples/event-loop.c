@@ -66,7 +66,7 @@ int main(int argc, char *argv[]) {
         if (dmaheap_connection_new(NULL, &c) < 0)
                 return 1;
         if (dmaheap_subscribe_heaps(c, on_heaps, NULL) < 0 ||
-            dmaheap_allocate_async(c, &request, on_buffers, &status) < 0) {
+                        dmaheap_allocate_async(c, &request, on_buffers, &status) < 0) {
                 (void) fprintf(stderr, "no daemon to reach\n");
                 done = 1;
         }

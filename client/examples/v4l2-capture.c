@@ -124,8 +124,11 @@ static void camera_show_frame(const Camera *camera) {
         fd = dmaheap_reply_fd(camera->buffers, buffer.index);
         if (dmaheap_begin_cpu_access(fd, PROT_READ) < 0)
                 fail("begin access");
-        (void) printf("frame %u in buffer %u: %u bytes, %u colours\n", buffer.sequence, buffer.index, buffer.bytesused,
-                      count_colours(camera, camera->memory[buffer.index]));
+        (void) printf("frame %u in buffer %u: %u bytes, %u colours\n",
+                        buffer.sequence,
+                        buffer.index,
+                        buffer.bytesused,
+                        count_colours(camera, camera->memory[buffer.index]));
         (void) dmaheap_end_cpu_access(fd, PROT_READ);
 
         camera_queue(camera, buffer.index);

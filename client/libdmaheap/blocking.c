@@ -15,7 +15,7 @@
 #include "request.h"
 
 static int call_locked(DmaHeapConnection *c, Method method, sd_json_variant *parameters, uint64_t deadline,
-                       DmaHeapReply **ret_reply, DmaHeapError **ret_error) {
+                DmaHeapReply **ret_reply, DmaHeapError **ret_error) {
         sd_json_variant *reply = NULL; /* both belong to the link */
         const char *error_name = NULL;
         int r;
@@ -41,7 +41,7 @@ static int call_locked(DmaHeapConnection *c, Method method, sd_json_variant *par
 }
 
 static int call_blocking(DmaHeapConnection *c, Method method, sd_json_variant *parameters, DmaHeapReply **ret_reply,
-                         DmaHeapError **ret_error) {
+                DmaHeapError **ret_error) {
         uint64_t deadline;
         int r;
 
@@ -60,7 +60,7 @@ static int call_blocking(DmaHeapConnection *c, Method method, sd_json_variant *p
 }
 
 int dmaheap_allocate(DmaHeapConnection *c, const DmaHeapRequest *request, DmaHeapReply **ret_reply,
-                     DmaHeapError **ret_error) {
+                DmaHeapError **ret_error) {
         CLEANUP(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
         int r;
 
@@ -100,14 +100,14 @@ int dmaheap_get_daemon_info(DmaHeapConnection *c, DmaHeapReply **ret_reply, DmaH
         return call_blocking(c, METHOD_GET_INFO, NULL, ret_reply, ret_error);
 }
 
-int dmaheap_list_buffers(DmaHeapConnection *c, const char *unit, uid_t uid, DmaHeapReply **ret_reply,
-                         DmaHeapError **ret_error) {
+int dmaheap_list_buffers(
+                DmaHeapConnection *c, const char *unit, uid_t uid, DmaHeapReply **ret_reply, DmaHeapError **ret_error) {
         CLEANUP(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
         int r;
 
         r = sd_json_buildo(&parameters,
-                           SD_JSON_BUILD_PAIR_CONDITION(!!unit, "unit", SD_JSON_BUILD_STRING(unit)),
-                           SD_JSON_BUILD_PAIR_CONDITION(uid != (uid_t) -1, "uid", SD_JSON_BUILD_UNSIGNED(uid)));
+                        SD_JSON_BUILD_PAIR_CONDITION(!!unit, "unit", SD_JSON_BUILD_STRING(unit)),
+                        SD_JSON_BUILD_PAIR_CONDITION(uid != (uid_t) -1, "uid", SD_JSON_BUILD_UNSIGNED(uid)));
         if (r == -ENOMEM)
                 return r;
         if (r < 0)

@@ -48,7 +48,7 @@ static int local_error_to_errno(const char *name) {
 }
 
 void call_take_answer(Call *call, sd_varlink *link, sd_json_variant *parameters, const char *error_name,
-                      sd_varlink_reply_flags_t flags) {
+                sd_varlink_reply_flags_t flags) {
         if (error_name && (flags & SD_VARLINK_REPLY_LOCAL))
                 call->result = error_from_link(
                                 local_error_to_errno(error_name), method_name(call->method), &call->error);

@@ -18,7 +18,7 @@ struct Call {
         Method method;
         sd_json_variant *parameters; /* owned, or NULL */
         DmaHeapHandler handler;
-        void *userdata; /* for the handler */
+        void *userdata;    /* for the handler */
         uint64_t deadline; /* CLOCK_MONOTONIC, microseconds; a subscription has none */
         bool is_subscription;
 
@@ -44,7 +44,7 @@ Call *call_free(Call *call);
 /* Stores the answer that a link's reply callback got, in call->result, ->reply and ->error. The arguments are the
  * callback's; with SD_VARLINK_REPLY_LOCAL the error is one that sd-varlink made up, for example after a timeout. */
 void call_take_answer(Call *call, sd_varlink *link, sd_json_variant *parameters, const char *error_name,
-                      sd_varlink_reply_flags_t flags);
+                sd_varlink_reply_flags_t flags);
 
 /* Adds a call at the end. The list owns it. */
 void call_list_append(CallList *list, Call *call);

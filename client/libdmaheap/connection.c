@@ -155,8 +155,8 @@ int dmaheap_connection_connect(DmaHeapConnection *c, DmaHeapError **ret_error) {
         return r;
 }
 
-int connection_ensure_link(DmaHeapConnection *c, sd_varlink **link, bool wait, uint64_t deadline,
-                           DmaHeapError **ret_error) {
+int connection_ensure_link(
+                DmaHeapConnection *c, sd_varlink **link, bool wait, uint64_t deadline, DmaHeapError **ret_error) {
         /* The daemon may have been restarted since the last call: that is no reason to fail this one. */
         if (*link && link_is_alive(*link))
                 return 0;

@@ -14,7 +14,7 @@
 #include "dmaheap.h"
 
 struct DmaHeapConnection {
-        pid_t pid; /* of the process that made it; never changes */
+        pid_t pid;     /* of the process that made it; never changes */
         char *address; /* owned; never changes */
 
         uint64_t timeout_usec; /* atomic */
@@ -25,10 +25,10 @@ struct DmaHeapConnection {
         bool busy;
 
         sd_varlink *link; /* for calls; NULL until one is made, and after a disconnect */
-        CallList calls; /* begun and not answered: the head was sent, the others wait until it is answered */
+        CallList calls;   /* begun and not answered: the head was sent, the others wait until it is answered */
 
         sd_varlink *subscription_link; /* of its own: a stream beside Allocate calls could take their fds */
-        Call *subscription; /* NULL if there is none: its handler gets each list of heaps */
+        Call *subscription;            /* NULL if there is none: its handler gets each list of heaps */
 
         CallList done; /* answered: their handlers run in dmaheap_connection_process() */
 
@@ -44,8 +44,8 @@ void connection_unlock(DmaHeapConnection *c);
 
 /* Makes sure that *link, one of the connection's two, is connected. wait and deadline are link_connect()'s; so is what
  * it returns. On failure *link may be NULL afterwards. */
-int connection_ensure_link(DmaHeapConnection *c, sd_varlink **link, bool wait, uint64_t deadline,
-                           DmaHeapError **ret_error);
+int connection_ensure_link(
+                DmaHeapConnection *c, sd_varlink **link, bool wait, uint64_t deadline, DmaHeapError **ret_error);
 
 /* Makes the epoll fd, if there is none, and lets it watch the links there are. Returns 0 or a negative errno. */
 int connection_ensure_epoll(DmaHeapConnection *c);

@@ -144,8 +144,8 @@ typedef struct DmaHeapQuota {
         DmaHeapResource resource; /* the unit of the three numbers */
         const char *name;         /* of the client, user, heap or cgroup whose limit it is, or NULL */
         uint64_t limit;
-        uint64_t used;            /* how much of the limit was used at that time */
-        uint64_t requested;       /* by this call, for all its buffers together */
+        uint64_t used;      /* how much of the limit was used at that time */
+        uint64_t requested; /* by this call, for all its buffers together */
 } DmaHeapQuota;
 
 /* Returns the kind of failure. NULL gives DMAHEAP_OTHER. */
@@ -213,17 +213,18 @@ int dmaheap_connection_connect(DmaHeapConnection *c, DmaHeapError **ret_error);
 /* DmaHeapRequest.flags: the file descriptors can be mapped for reading only. */
 #define DMAHEAP_READ_ONLY (UINT64_C(1) << 0)
 
-/* Describes the buffers to allocate. Fields that are not used must be zero, as designated initialisers or memset() make them. */
+/* Describes the buffers to allocate. Fields that are not used must be zero, as designated initialisers or memset() make
+ * them. */
 typedef struct DmaHeapRequest {
-        const char *heap;     /* the heap's name as in /dev/dma_heap: 1 to 64 of A-Z a-z 0-9 . _ , @ + - */
-        const char *role;     /* or its purpose: "system", "contiguous", "protected", or one that the administrator
-                               * has configured. At most one of heap and role; with neither, the role is "system" */
-        const char *label;    /* the buffers' name in the kernel's lists: 1 to 31 bytes of printable ASCII; NULL for
-                               * none */
-        uint64_t size;        /* of each buffer in bytes, 1 to 2^47; the daemon rounds it up to whole pages */
-        uint64_t flags;       /* DMAHEAP_READ_ONLY, or 0 */
-        unsigned count;       /* the number of buffers, 1 to DMAHEAP_BUFFERS_MAX; 0 means 1 */
-        unsigned reserved_1;  /* must be zero, as must reserved_2 */
+        const char *heap;    /* the heap's name as in /dev/dma_heap: 1 to 64 of A-Z a-z 0-9 . _ , @ + - */
+        const char *role;    /* or its purpose: "system", "contiguous", "protected", or one that the administrator
+                              * has configured. At most one of heap and role; with neither, the role is "system" */
+        const char *label;   /* the buffers' name in the kernel's lists: 1 to 31 bytes of printable ASCII; NULL for
+                              * none */
+        uint64_t size;       /* of each buffer in bytes, 1 to 2^47; the daemon rounds it up to whole pages */
+        uint64_t flags;      /* DMAHEAP_READ_ONLY, or 0 */
+        unsigned count;      /* the number of buffers, 1 to DMAHEAP_BUFFERS_MAX; 0 means 1 */
+        unsigned reserved_1; /* must be zero, as must reserved_2 */
         uint64_t reserved_2[6];
 } DmaHeapRequest;
 
@@ -244,7 +245,7 @@ typedef struct DmaHeapBuffer {
  *
  * Returns 0; the errors at the top of this file. */
 int dmaheap_allocate(DmaHeapConnection *c, const DmaHeapRequest *request, DmaHeapReply **ret_reply,
-                     DmaHeapError **ret_error);
+                DmaHeapError **ret_error);
 
 /* Allocates one buffer, as dmaheap_allocate() does.
  *
@@ -311,32 +312,32 @@ typedef struct DmaHeapHeapUsage {
 
 /* The caller's own usage. */
 typedef struct DmaHeapUsageReport {
-        const DmaHeapUsage *client;            /* of this client: its systemd unit (or cgroup) and uid */
-        const DmaHeapUsage *user;              /* of all clients of this user together */
-        const DmaHeapHeapUsage *const *heaps;  /* of this client in each heap, n_heaps of them */
+        const DmaHeapUsage *client;           /* of this client: its systemd unit (or cgroup) and uid */
+        const DmaHeapUsage *user;             /* of all clients of this user together */
+        const DmaHeapHeapUsage *const *heaps; /* of this client in each heap, n_heaps of them */
         size_t n_heaps;
-        uint64_t cgroup_headroom;              /* bytes that its cgroup can still take, or DMAHEAP_UNLIMITED */
+        uint64_t cgroup_headroom; /* bytes that its cgroup can still take, or DMAHEAP_UNLIMITED */
 } DmaHeapUsageReport;
 
 /* A client of the daemon: a systemd unit, or a cgroup where there is no unit, together with a uid. */
 typedef struct DmaHeapClient {
-        const char *unit;                      /* or NULL */
-        const char *cgroup;                    /* its path below /sys/fs/cgroup */
+        const char *unit;   /* or NULL */
+        const char *cgroup; /* its path below /sys/fs/cgroup */
         uid_t uid;
-        uid_t user;                            /* the user whose limit applies to it */
-        uint64_t connections;                  /* open ones */
+        uid_t user;           /* the user whose limit applies to it */
+        uint64_t connections; /* open ones */
         const DmaHeapUsage *usage;
-        const DmaHeapHeapUsage *const *heaps;  /* the heaps it uses, n_heaps of them */
+        const DmaHeapHeapUsage *const *heaps; /* the heaps it uses, n_heaps of them */
         size_t n_heaps;
 } DmaHeapClient;
 
 /* A buffer that the daemon handed out and that still exists in the kernel. */
 typedef struct DmaHeapLiveBuffer {
-        uint64_t id;             /* the dma-buf's inode number */
-        uint64_t size;           /* in bytes */
+        uint64_t id;   /* the dma-buf's inode number */
+        uint64_t size; /* in bytes */
         const char *heap;
-        const char *label;       /* or NULL */
-        const char *unit;        /* of the client that got it, or NULL; so are the next three */
+        const char *label; /* or NULL */
+        const char *unit;  /* of the client that got it, or NULL; so are the next three */
         const char *cgroup;
         uid_t uid;
         uid_t user;              /* the user whose limit applies to it */
@@ -365,8 +366,8 @@ int dmaheap_list_clients(DmaHeapConnection *c, DmaHeapReply **ret_reply, DmaHeap
 /* Asks for the live buffers: dmaheap_reply_live_buffers(). Only root may; others get -EPERM.
  *
  * unit: only those of this systemd unit; NULL for all. uid: only those of this uid; (uid_t) -1 for all. */
-int dmaheap_list_buffers(DmaHeapConnection *c, const char *unit, uid_t uid, DmaHeapReply **ret_reply,
-                         DmaHeapError **ret_error);
+int dmaheap_list_buffers(
+                DmaHeapConnection *c, const char *unit, uid_t uid, DmaHeapReply **ret_reply, DmaHeapError **ret_error);
 
 /* Asks for the daemon's name and version, and how it counts buffers: dmaheap_reply_daemon_info(). */
 int dmaheap_get_daemon_info(DmaHeapConnection *c, DmaHeapReply **ret_reply, DmaHeapError **ret_error);

@@ -16,8 +16,11 @@
 #include "shared/amount.h"
 
 static const char *const scope_names[] = {
-        [DMAHEAP_SCOPE_CLIENT] = "client", [DMAHEAP_SCOPE_USER] = "user",     [DMAHEAP_SCOPE_HEAP] = "heap",
-        [DMAHEAP_SCOPE_CGROUP] = "cgroup", [DMAHEAP_SCOPE_SYSTEM] = "system",
+        [DMAHEAP_SCOPE_CLIENT] = "client",
+        [DMAHEAP_SCOPE_USER] = "user",
+        [DMAHEAP_SCOPE_HEAP] = "heap",
+        [DMAHEAP_SCOPE_CGROUP] = "cgroup",
+        [DMAHEAP_SCOPE_SYSTEM] = "system",
 };
 
 static const char *const resource_names[] = {
@@ -33,17 +36,17 @@ static const struct {
         int error;
         const char *detail;
 } errors[] = {
-        { INTERFACE ".NoSuchHeap",                     DMAHEAP_NO_SUCH_HEAP,      ENOENT,     NULL        },
-        { INTERFACE ".HeapUnavailable",                DMAHEAP_HEAP_UNAVAILABLE,  ENODEV,     "reason"    },
-        { INTERFACE ".QuotaExceeded",                  DMAHEAP_QUOTA_EXCEEDED,    EDQUOT,     NULL        },
-        { INTERFACE ".OutOfMemory",                    DMAHEAP_OUT_OF_MEMORY,     ENOMEM,     NULL        },
-        { INTERFACE ".OutOfResources",                 DMAHEAP_OUT_OF_RESOURCES,  EAGAIN,     "resource"  },
-        { INTERFACE ".TimedOut",                       DMAHEAP_TIMED_OUT,         ETIME,      NULL        },
-        { SD_VARLINK_ERROR_INVALID_PARAMETER,          DMAHEAP_INVALID_PARAMETER, EINVAL,     "parameter" },
-        { SD_VARLINK_ERROR_PERMISSION_DENIED,          DMAHEAP_PERMISSION_DENIED, EPERM,      NULL        },
-        { SD_VARLINK_ERROR_METHOD_NOT_FOUND,           DMAHEAP_NOT_SUPPORTED,     EOPNOTSUPP, "method"    },
-        { SD_VARLINK_ERROR_METHOD_NOT_IMPLEMENTED,     DMAHEAP_NOT_SUPPORTED,     EOPNOTSUPP, "method"    },
-        { SD_VARLINK_ERROR_INTERFACE_NOT_FOUND,        DMAHEAP_NOT_SUPPORTED,     EOPNOTSUPP, "interface" },
+        { INTERFACE ".NoSuchHeap", DMAHEAP_NO_SUCH_HEAP, ENOENT, NULL },
+        { INTERFACE ".HeapUnavailable", DMAHEAP_HEAP_UNAVAILABLE, ENODEV, "reason" },
+        { INTERFACE ".QuotaExceeded", DMAHEAP_QUOTA_EXCEEDED, EDQUOT, NULL },
+        { INTERFACE ".OutOfMemory", DMAHEAP_OUT_OF_MEMORY, ENOMEM, NULL },
+        { INTERFACE ".OutOfResources", DMAHEAP_OUT_OF_RESOURCES, EAGAIN, "resource" },
+        { INTERFACE ".TimedOut", DMAHEAP_TIMED_OUT, ETIME, NULL },
+        { SD_VARLINK_ERROR_INVALID_PARAMETER, DMAHEAP_INVALID_PARAMETER, EINVAL, "parameter" },
+        { SD_VARLINK_ERROR_PERMISSION_DENIED, DMAHEAP_PERMISSION_DENIED, EPERM, NULL },
+        { SD_VARLINK_ERROR_METHOD_NOT_FOUND, DMAHEAP_NOT_SUPPORTED, EOPNOTSUPP, "method" },
+        { SD_VARLINK_ERROR_METHOD_NOT_IMPLEMENTED, DMAHEAP_NOT_SUPPORTED, EOPNOTSUPP, "method" },
+        { SD_VARLINK_ERROR_INTERFACE_NOT_FOUND, DMAHEAP_NOT_SUPPORTED, EOPNOTSUPP, "interface" },
 };
 
 static const char *or_unknown(const char *s) {
@@ -74,11 +77,15 @@ static const char *quota_message(DmaHeapError *e) {
         const char *unit = e->quota.resource == DMAHEAP_RESOURCE_BUFFERS ? " buffers" : "";
         const char *scope = scope_names[e->quota.scope];
 
-        return arena_printf(&e->arena, "over the limit of the %s%s%s: %s%s allowed, %s in use, %s more asked for",
-                            scope ?: "allocation", e->quota.name ? " " : "", e->quota.name ?: "",
-                            format_amount(e->quota.resource, e->quota.limit, limit), unit,
-                            format_amount(e->quota.resource, e->quota.used, used),
-                            format_amount(e->quota.resource, e->quota.requested, requested));
+        return arena_printf(&e->arena,
+                        "over the limit of the %s%s%s: %s%s allowed, %s in use, %s more asked for",
+                        scope ?: "allocation",
+                        e->quota.name ? " " : "",
+                        e->quota.name ?: "",
+                        format_amount(e->quota.resource, e->quota.limit, limit),
+                        unit,
+                        format_amount(e->quota.resource, e->quota.used, used),
+                        format_amount(e->quota.resource, e->quota.requested, requested));
 }
 
 static const char *message_for(DmaHeapError *e) {
@@ -202,8 +209,11 @@ int error_from_link(int r, const char *what, DmaHeapError **ret_error) {
         case -EBADMSG:
                 return error_set(ret_error, DMAHEAP_PROTOCOL, -EPROTO, "the answer to %s makes no sense", what);
         default:
-                return error_set(ret_error, DMAHEAP_DISCONNECTED, -ECONNRESET,
-                                 "the daemon went away before it had answered %s", what);
+                return error_set(ret_error,
+                                DMAHEAP_DISCONNECTED,
+                                -ECONNRESET,
+                                "the daemon went away before it had answered %s",
+                                what);
         }
 }
 

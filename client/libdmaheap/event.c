@@ -19,7 +19,7 @@
 #include "subscription.h"
 
 static int on_reply(sd_varlink *link, sd_json_variant *parameters, const char *error_name,
-                    sd_varlink_reply_flags_t flags, void *userdata) {
+                sd_varlink_reply_flags_t flags, void *userdata) {
         DmaHeapConnection *c = userdata;
         Call *call;
 
@@ -96,7 +96,7 @@ static int call_begin_locked(DmaHeapConnection *c, Call *call) {
 }
 
 static int call_begin(DmaHeapConnection *c, Method method, sd_json_variant *parameters, DmaHeapHandler handler,
-                      void *userdata) {
+                void *userdata) {
         Call *call = NULL;
         int r;
 
@@ -114,8 +114,8 @@ static int call_begin(DmaHeapConnection *c, Method method, sd_json_variant *para
         return r;
 }
 
-int dmaheap_allocate_async(DmaHeapConnection *c, const DmaHeapRequest *request, DmaHeapHandler handler,
-                           void *userdata) {
+int dmaheap_allocate_async(
+                DmaHeapConnection *c, const DmaHeapRequest *request, DmaHeapHandler handler, void *userdata) {
         CLEANUP(sd_json_variant_unrefp) sd_json_variant *parameters = NULL;
         int r;
 

@@ -26,10 +26,12 @@ static int connect_failed(int error, const char *address, DmaHeapError **ret_err
                 return -EMFILE;
         case EACCES:
         case EPERM:
-                return error_set(ret_error, DMAHEAP_UNREACHABLE, -EACCES,
-                                 "cannot connect to %s: permission denied "
-                                 "(it takes membership in its group, see ls -l)",
-                                 address);
+                return error_set(ret_error,
+                                DMAHEAP_UNREACHABLE,
+                                -EACCES,
+                                "cannot connect to %s: permission denied "
+                                "(it takes membership in its group, see ls -l)",
+                                address);
         default:
                 errno = error;
                 return error_set(ret_error, DMAHEAP_UNREACHABLE, -ECONNREFUSED, "cannot connect to %s: %m", address);
@@ -80,7 +82,7 @@ static int socket_connect(const char *address, bool wait, uint64_t deadline, int
 }
 
 int link_connect(const char *address, void *userdata, bool wait, uint64_t deadline, sd_varlink **ret,
-                 DmaHeapError **ret_error) {
+                DmaHeapError **ret_error) {
         CLEANUP(sd_varlink_unrefp) sd_varlink *link = NULL;
         CLEANUP_FD int fd = -EBADF;
         int r;
@@ -151,7 +153,7 @@ static void fds_free(int *fds, size_t n) {
 }
 
 int link_take_reply(sd_varlink *link, Method method, sd_json_variant *parameters, const char *error_name,
-                    DmaHeapReply **ret_reply, DmaHeapError **ret_error) {
+                DmaHeapReply **ret_reply, DmaHeapError **ret_error) {
         int *fds = NULL;
         size_t n_fds = 0;
         int r;

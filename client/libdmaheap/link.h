@@ -19,7 +19,7 @@
  * Returns 0, and the caller ends *ret with link_drop(); -EACCES, -ECONNREFUSED, -ETIMEDOUT, -EAGAIN, -EMFILE, -ENOMEM,
  * with an error in *ret_error as error_set() stores it. */
 int link_connect(const char *address, void *userdata, bool wait, uint64_t deadline, sd_varlink **ret,
-                 DmaHeapError **ret_error);
+                DmaHeapError **ret_error);
 
 /* Closes a link and frees it. Its reply callback may still run, with NULL as userdata. Accepts NULL. Returns NULL. */
 sd_varlink *link_drop(sd_varlink *link);
@@ -37,4 +37,4 @@ int link_set_deadline(sd_varlink *link, uint64_t deadline);
  *
  * Returns 0 with *ret_reply for dmaheap_reply_free(), or a negative errno with *ret_error as in error.h. */
 int link_take_reply(sd_varlink *link, Method method, sd_json_variant *parameters, const char *error_name,
-                    DmaHeapReply **ret_reply, DmaHeapError **ret_error);
+                DmaHeapReply **ret_reply, DmaHeapError **ret_error);

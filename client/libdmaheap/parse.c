@@ -69,7 +69,7 @@ int field_enum(sd_json_variant *v, const char *name, const char *const *table, s
 
 /* Finds a field that is an array, and allocates a pointer for each element and a NULL after the last. */
 static int field_pointers(Arena *a, sd_json_variant *v, const char *name, sd_json_variant **ret_field,
-                          const void ***ret_pointers) {
+                const void ***ret_pointers) {
         sd_json_variant *f = field(v, name);
         const void **pointers;
 

@@ -9,9 +9,9 @@
 #include "reply.h"
 
 static const char *const state_names[] = {
-        [DMAHEAP_STATE_READY]    = "ready",
+        [DMAHEAP_STATE_READY] = "ready",
         [DMAHEAP_STATE_LOADABLE] = "loadable",
-        [DMAHEAP_STATE_FAILED]   = "failed",
+        [DMAHEAP_STATE_FAILED] = "failed",
 };
 
 static const char *const accounting_names[] = {
@@ -28,12 +28,12 @@ static int parse_heap_info(Arena *a, sd_json_variant *v, void *ret) {
         h->accounting = field_enum(v, "accounting", accounting_names, ELEMENTS_OF(accounting_names));
 
         if ((r = field_string(a, v, "name", 0, &h->name)) < 0 ||
-            (r = field_string(a, v, "reason", FIELD_OPTIONAL, &h->reason)) < 0 ||
-            (r = field_strv(a, v, "roles", &h->roles)) < 0 ||
-            (r = field_string(a, v, "module", FIELD_OPTIONAL, &h->module)) < 0 ||
-            (r = field_string(a, v, "region", FIELD_OPTIONAL, &h->region)) < 0 ||
-            (r = field_u64(v, "size", FIELD_OPTIONAL, &h->size)) < 0 ||
-            (r = field_u64(v, "used", 0, &h->used)) < 0)
+                        (r = field_string(a, v, "reason", FIELD_OPTIONAL, &h->reason)) < 0 ||
+                        (r = field_strv(a, v, "roles", &h->roles)) < 0 ||
+                        (r = field_string(a, v, "module", FIELD_OPTIONAL, &h->module)) < 0 ||
+                        (r = field_string(a, v, "region", FIELD_OPTIONAL, &h->region)) < 0 ||
+                        (r = field_u64(v, "size", FIELD_OPTIONAL, &h->size)) < 0 ||
+                        (r = field_u64(v, "used", 0, &h->used)) < 0)
                 return r;
         return 0;
 }
@@ -45,8 +45,8 @@ static int parse_heap_usage(Arena *a, sd_json_variant *v, void *ret) {
         u->bytes_max = DMAHEAP_UNLIMITED;
 
         if ((r = field_string(a, v, "heap", 0, &u->heap)) < 0 ||
-            (r = field_u64(v, "bytesUsed", 0, &u->bytes_used)) < 0 ||
-            (r = field_u64(v, "bytesMax", FIELD_OPTIONAL, &u->bytes_max)) < 0)
+                        (r = field_u64(v, "bytesUsed", 0, &u->bytes_used)) < 0 ||
+                        (r = field_u64(v, "bytesMax", FIELD_OPTIONAL, &u->bytes_max)) < 0)
                 return r;
         return 0;
 }
@@ -70,9 +70,9 @@ static int field_usage(Arena *a, sd_json_variant *v, const char *name, const Dma
         u->bytes_max = u->buffers_max = DMAHEAP_UNLIMITED;
 
         if ((r = field_u64(f, "bytesUsed", 0, &u->bytes_used)) < 0 ||
-            (r = field_u64(f, "bytesMax", FIELD_OPTIONAL, &u->bytes_max)) < 0 ||
-            (r = field_u64(f, "buffersUsed", 0, &u->buffers_used)) < 0 ||
-            (r = field_u64(f, "buffersMax", FIELD_OPTIONAL, &u->buffers_max)) < 0)
+                        (r = field_u64(f, "bytesMax", FIELD_OPTIONAL, &u->bytes_max)) < 0 ||
+                        (r = field_u64(f, "buffersUsed", 0, &u->buffers_used)) < 0 ||
+                        (r = field_u64(f, "buffersMax", FIELD_OPTIONAL, &u->buffers_max)) < 0)
                 return r;
 
         *ret = u;
@@ -84,12 +84,11 @@ static int parse_client(Arena *a, sd_json_variant *v, void *ret) {
         int r;
 
         if ((r = field_string(a, v, "unit", FIELD_OPTIONAL, &c->unit)) < 0 ||
-            (r = field_string(a, v, "cgroup", 0, &c->cgroup)) < 0 ||
-            (r = field_uid(v, "uid", &c->uid)) < 0 ||
-            (r = field_uid(v, "user", &c->user)) < 0 ||
-            (r = field_u64(v, "connections", 0, &c->connections)) < 0 ||
-            (r = field_usage(a, v, "usage", &c->usage)) < 0 ||
-            (r = field_heap_usages(a, v, &c->heaps, &c->n_heaps)) < 0)
+                        (r = field_string(a, v, "cgroup", 0, &c->cgroup)) < 0 ||
+                        (r = field_uid(v, "uid", &c->uid)) < 0 || (r = field_uid(v, "user", &c->user)) < 0 ||
+                        (r = field_u64(v, "connections", 0, &c->connections)) < 0 ||
+                        (r = field_usage(a, v, "usage", &c->usage)) < 0 ||
+                        (r = field_heap_usages(a, v, &c->heaps, &c->n_heaps)) < 0)
                 return r;
         return 0;
 }
@@ -98,15 +97,13 @@ static int parse_live_buffer(Arena *a, sd_json_variant *v, void *ret) {
         DmaHeapLiveBuffer *b = ret;
         int r;
 
-        if ((r = field_u64(v, "id", 0, &b->id)) < 0 ||
-            (r = field_u64(v, "size", 0, &b->size)) < 0 ||
-            (r = field_string(a, v, "heap", 0, &b->heap)) < 0 ||
-            (r = field_string(a, v, "label", FIELD_OPTIONAL, &b->label)) < 0 ||
-            (r = field_string(a, v, "unit", FIELD_OPTIONAL, &b->unit)) < 0 ||
-            (r = field_string(a, v, "cgroup", 0, &b->cgroup)) < 0 ||
-            (r = field_uid(v, "uid", &b->uid)) < 0 ||
-            (r = field_uid(v, "user", &b->user)) < 0 ||
-            (r = field_u64(v, "allocatedUSec", 0, &b->allocated_usec)) < 0)
+        if ((r = field_u64(v, "id", 0, &b->id)) < 0 || (r = field_u64(v, "size", 0, &b->size)) < 0 ||
+                        (r = field_string(a, v, "heap", 0, &b->heap)) < 0 ||
+                        (r = field_string(a, v, "label", FIELD_OPTIONAL, &b->label)) < 0 ||
+                        (r = field_string(a, v, "unit", FIELD_OPTIONAL, &b->unit)) < 0 ||
+                        (r = field_string(a, v, "cgroup", 0, &b->cgroup)) < 0 ||
+                        (r = field_uid(v, "uid", &b->uid)) < 0 || (r = field_uid(v, "user", &b->user)) < 0 ||
+                        (r = field_u64(v, "allocatedUSec", 0, &b->allocated_usec)) < 0)
                 return r;
         return 0;
 }
@@ -121,9 +118,9 @@ static int parse_usage_report(DmaHeapReply *reply, sd_json_variant *v) {
         u->cgroup_headroom = DMAHEAP_UNLIMITED;
 
         if ((r = field_usage(&reply->arena, v, "client", &u->client)) < 0 ||
-            (r = field_usage(&reply->arena, v, "user", &u->user)) < 0 ||
-            (r = field_heap_usages(&reply->arena, v, &u->heaps, &u->n_heaps)) < 0 ||
-            (r = field_u64(v, "cgroupHeadroom", FIELD_OPTIONAL, &u->cgroup_headroom)) < 0)
+                        (r = field_usage(&reply->arena, v, "user", &u->user)) < 0 ||
+                        (r = field_heap_usages(&reply->arena, v, &u->heaps, &u->n_heaps)) < 0 ||
+                        (r = field_u64(v, "cgroupHeadroom", FIELD_OPTIONAL, &u->cgroup_headroom)) < 0)
                 return r;
 
         reply->usage = u;
@@ -139,7 +136,7 @@ static int parse_daemon_info(DmaHeapReply *reply, sd_json_variant *v) {
                 return -ENOMEM;
 
         if ((r = field_string(&reply->arena, v, "product", 0, &i->product)) < 0 ||
-            (r = field_string(&reply->arena, v, "version", 0, &i->version)) < 0)
+                        (r = field_string(&reply->arena, v, "version", 0, &i->version)) < 0)
                 return r;
 
         reply->daemon_info = i;
@@ -169,10 +166,9 @@ static int parse_buffers(DmaHeapReply *reply, sd_json_variant *v, int *fds, size
                 sd_json_variant *e = sd_json_variant_by_index(array, i);
                 uint64_t index = 0;
 
-                if (!sd_json_variant_is_object(e) ||
-                    field_u64(e, "fileDescriptor", 0, &index) < 0 ||
-                    field_u64(e, "id", 0, &buffers[i].id) < 0 ||
-                    field_u64(e, "size", 0, &buffers[i].size) < 0)
+                if (!sd_json_variant_is_object(e) || field_u64(e, "fileDescriptor", 0, &index) < 0 ||
+                                field_u64(e, "id", 0, &buffers[i].id) < 0 ||
+                                field_u64(e, "size", 0, &buffers[i].size) < 0)
                         return -EPROTO;
                 if (index >= n_fds || fds[index] < 0)
                         return -EPROTO;

@@ -25,7 +25,7 @@ static void subscription_end(DmaHeapConnection *c, int error) {
 }
 
 static int on_heaps(sd_varlink *link, sd_json_variant *parameters, const char *error_name,
-                    sd_varlink_reply_flags_t flags, void *userdata) {
+                sd_varlink_reply_flags_t flags, void *userdata) {
         DmaHeapConnection *c = userdata;
         Call *subscription, *event;
         int r;

@@ -17,8 +17,12 @@ static bool verbose(void) {
 
 static void say(const char *what, const char *heap, int r, const DmaHeapError *error) {
         if (verbose())
-                (void) fprintf(stderr, "dmaheap-run: %s%s%s: %s\n", what, *heap ? " " : "", heap,
-                               error ? dmaheap_error_message(error) : strerror(-r));
+                (void) fprintf(stderr,
+                                "dmaheap-run: %s%s%s: %s\n",
+                                what,
+                                *heap ? " " : "",
+                                heap,
+                                error ? dmaheap_error_message(error) : strerror(-r));
 }
 
 bool heap_is_there(const DmaHeapInfo *heap) {
@@ -94,12 +98,13 @@ int daemon_allocate(const char *heap, uint64_t size, bool read_only) {
                 return kernel_errno(r, NULL);
 
         r = dmaheap_allocate(c,
-                             &(DmaHeapRequest) {
-                                     .heap = heap,
-                                     .size = size,
-                                     .flags = read_only ? DMAHEAP_READ_ONLY : 0,
-                             },
-                             &reply, &error);
+                        &(DmaHeapRequest) {
+                                .heap = heap,
+                                .size = size,
+                                .flags = read_only ? DMAHEAP_READ_ONLY : 0,
+                        },
+                        &reply,
+                        &error);
         if (r < 0) {
                 say("cannot allocate from", heap, r, error);
                 r = kernel_errno(r, error);

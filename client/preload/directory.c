@@ -159,25 +159,25 @@ static const char *directory_next(Directory *d, unsigned char *ret_type) {
         return NULL;
 }
 
-#define DEFINE_READDIR(name, type, member)                                      \
-        type *name(DIR *dir) {                                                  \
-                Directory *d = directory_find(dir);                             \
-                unsigned char kind;                                             \
-                const char *next;                                               \
-                                                                                \
-                if (!d)                                                         \
-                        return REAL(name)(dir);                                 \
-                next = directory_next(d, &kind);                                \
-                if (!next)                                                      \
-                        return NULL;                                            \
-                d->member = (type) {                                            \
+#define DEFINE_READDIR(name, type, member)                                  \
+        type *name(DIR *dir) {                                              \
+                Directory *d = directory_find(dir);                         \
+                unsigned char kind;                                         \
+                const char *next;                                           \
+                                                                            \
+                if (!d)                                                     \
+                        return REAL(name)(dir);                             \
+                next = directory_next(d, &kind);                            \
+                if (!next)                                                  \
+                        return NULL;                                        \
+                d->member = (type) {                                        \
                         .d_ino = d->position, /* 0 means a deleted entry */ \
-                        .d_off = (__typeof__(d->member.d_off)) d->position,     \
-                        .d_reclen = sizeof(type),                               \
-                        .d_type = kind,                                         \
-                };                                                              \
-                (void) strcpy(d->member.d_name, next);                          \
-                return &d->member;                                              \
+                        .d_off = (__typeof__(d->member.d_off)) d->position, \
+                        .d_reclen = sizeof(type),                           \
+                        .d_type = kind,                                     \
+                };                                                          \
+                (void) strcpy(d->member.d_name, next);                      \
+                return &d->member;                                          \
         }
 
 DEFINE_READDIR(readdir, struct dirent, entry)
@@ -208,45 +208,49 @@ void seekdir(DIR *dir, long position) {
 }
 
 /* The C library's scandir() calls its own opendir() and readdir(), not the ones above. */
-#define DEFINE_SCANDIR(name, read_function, type)                               \
-        int name(const char *path, type ***ret, int (*filter)(const type *),    \
-                 int (*compare)(const type **, const type **)) {                \
-                char heap[HEAP_NAME_MAX + 1];                                   \
-                type **list = NULL, *entry;                                     \
-                DIR *dir;                                                       \
-                int n = 0;                                                      \
-                                                                                \
-                if (path_classify(AT_FDCWD, path, heap) != PATH_DIRECTORY)      \
-                        return REAL(name)(path, ret, filter, compare);          \
-                dir = opendir(path);                                            \
-                if (!dir)                                                       \
-                        return -1;                                              \
-                while ((entry = read_function(dir))) {                          \
-                        type **longer, *copy;                                   \
-                                                                                \
-                        if (filter && !filter(entry))                           \
-                                continue;                                       \
-                        longer = reallocarray(list, (size_t) n + 1, sizeof(*list)); \
-                        copy = longer ? malloc(sizeof(*copy)) : NULL;           \
-                        if (longer)                                             \
-                                list = longer;                                  \
-                        if (!copy) {                                            \
-                                while (n > 0)                                   \
-                                        free(list[--n]);                        \
-                                free(list);                                     \
-                                (void) closedir(dir);                           \
-                                errno = ENOMEM;                                 \
-                                return -1;                                      \
-                        }                                                       \
-                        memcpy(copy, entry, sizeof(*copy));                     \
-                        list[n++] = copy;                                       \
-                }                                                               \
-                (void) closedir(dir);                                           \
-                if (compare && n > 1)                                           \
-                        qsort(list, (size_t) n, sizeof(*list),                  \
-                              (int (*)(const void *, const void *)) (void (*)(void)) compare); \
-                *ret = list;                                                    \
-                return n;                                                       \
+#define DEFINE_SCANDIR(name, read_function, type)                                                       \
+        int name(const char *path,                                                                      \
+                        type ***ret,                                                                    \
+                        int (*filter)(const type *),                                                    \
+                        int (*compare)(const type **, const type **)) {                                 \
+                char heap[HEAP_NAME_MAX + 1];                                                           \
+                type **list = NULL, *entry;                                                             \
+                DIR *dir;                                                                               \
+                int n = 0;                                                                              \
+                                                                                                        \
+                if (path_classify(AT_FDCWD, path, heap) != PATH_DIRECTORY)                              \
+                        return REAL(name)(path, ret, filter, compare);                                  \
+                dir = opendir(path);                                                                    \
+                if (!dir)                                                                               \
+                        return -1;                                                                      \
+                while ((entry = read_function(dir))) {                                                  \
+                        type **longer, *copy;                                                           \
+                                                                                                        \
+                        if (filter && !filter(entry))                                                   \
+                                continue;                                                               \
+                        longer = reallocarray(list, (size_t) n + 1, sizeof(*list));                     \
+                        copy = longer ? malloc(sizeof(*copy)) : NULL;                                   \
+                        if (longer)                                                                     \
+                                list = longer;                                                          \
+                        if (!copy) {                                                                    \
+                                while (n > 0)                                                           \
+                                        free(list[--n]);                                                \
+                                free(list);                                                             \
+                                (void) closedir(dir);                                                   \
+                                errno = ENOMEM;                                                         \
+                                return -1;                                                              \
+                        }                                                                               \
+                        memcpy(copy, entry, sizeof(*copy));                                             \
+                        list[n++] = copy;                                                               \
+                }                                                                                       \
+                (void) closedir(dir);                                                                   \
+                if (compare && n > 1)                                                                   \
+                        qsort(list,                                                                     \
+                                        (size_t) n,                                                     \
+                                        sizeof(*list),                                                  \
+                                        (int (*)(const void *, const void *))(void (*)(void)) compare); \
+                *ret = list;                                                                            \
+                return n;                                                                               \
         }
 
 DEFINE_SCANDIR(scandir, readdir, struct dirent)

@@ -22,7 +22,7 @@ static int allocate(const char *heap, struct dma_heap_allocation_data *data) {
         if (!data)
                 return -EFAULT;
         if (data->fd != 0 || (data->fd_flags & ~(uint32_t) DMA_HEAP_VALID_FD_FLAGS) != 0 ||
-            data->heap_flags != DMA_HEAP_VALID_HEAP_FLAGS || data->len == 0)
+                        data->heap_flags != DMA_HEAP_VALID_HEAP_FLAGS || data->len == 0)
                 return -EINVAL;
 
         fd = daemon_allocate(heap, data->len, (data->fd_flags & O_ACCMODE) == O_RDONLY);

@@ -50,7 +50,7 @@ bool node_is(int fd, char name[static HEAP_NAME_MAX + 1]) {
 
         /* F_GET_SEALS fails for anything but memfds and files of tmpfs or hugetlbfs. */
         is = seals >= 0 && (seals & SEALS) == SEALS && pread(fd, &content, sizeof(content), 0) == sizeof(content) &&
-             memcmp(content.magic, magic, sizeof(magic)) == 0 && content.name[HEAP_NAME_MAX] == '\0';
+                        memcmp(content.magic, magic, sizeof(magic)) == 0 && content.name[HEAP_NAME_MAX] == '\0';
         if (is)
                 memcpy(name, content.name, sizeof(content.name));
         errno = saved_errno;
@@ -69,7 +69,7 @@ bool node_is_directory(int fd) {
                 return !*name;
 
         is = REAL(fstat)(fd, &st) >= 0 && S_ISDIR(st.st_mode) && REAL(stat)(HEAP_DIRECTORY, &real) >= 0 &&
-             st.st_dev == real.st_dev && st.st_ino == real.st_ino;
+                        st.st_dev == real.st_dev && st.st_ino == real.st_ino;
         errno = saved_errno;
         return is;
 }

@@ -73,46 +73,44 @@ static mode_t mode_argument(int flags, va_list ap) {
         return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(ap, mode_t) : 0;
 }
 
-#define MODE_ARGUMENT(flags)                                                    \
-        __extension__({                                                         \
-                va_list mode_ap_;                                               \
-                mode_t mode_;                                                   \
-                                                                                \
-                va_start(mode_ap_, flags);                                      \
-                mode_ = mode_argument(flags, mode_ap_);                         \
-                va_end(mode_ap_);                                               \
-                mode_;                                                          \
+#define MODE_ARGUMENT(flags)                            \
+        __extension__({                                 \
+                va_list mode_ap_;                       \
+                mode_t mode_;                           \
+                                                        \
+                va_start(mode_ap_, flags);              \
+                mode_ = mode_argument(flags, mode_ap_); \
+                va_end(mode_ap_);                       \
+                mode_;                                  \
         })
 
 /* The result of an open. real: the call of the real function, evaluated only if open_heap() does not decide. */
-#define SERVE(dir_fd, path, flags, real)                                        \
-        __extension__({                                                         \
-                int serve_fd_;                                                  \
-                                                                                \
-                open_heap(dir_fd, path, flags, &serve_fd_) ?                    \
-                        serve_fd_ :                                             \
-                        open_directory(dir_fd, path, flags, real);              \
+#define SERVE(dir_fd, path, flags, real)                                                                            \
+        __extension__({                                                                                             \
+                int serve_fd_;                                                                                      \
+                                                                                                                    \
+                open_heap(dir_fd, path, flags, &serve_fd_) ? serve_fd_ : open_directory(dir_fd, path, flags, real); \
         })
 
-#define DEFINE_OPEN(name)                                                       \
-        int name(const char *path, int flags, ...) {                            \
-                mode_t mode = MODE_ARGUMENT(flags);                             \
+#define DEFINE_OPEN(name)                                                           \
+        int name(const char *path, int flags, ...) {                                \
+                mode_t mode = MODE_ARGUMENT(flags);                                 \
                 return SERVE(AT_FDCWD, path, flags, REAL(name)(path, flags, mode)); \
         }
 
-#define DEFINE_OPENAT(name)                                                     \
-        int name(int dir_fd, const char *path, int flags, ...) {                \
-                mode_t mode = MODE_ARGUMENT(flags);                             \
+#define DEFINE_OPENAT(name)                                                               \
+        int name(int dir_fd, const char *path, int flags, ...) {                          \
+                mode_t mode = MODE_ARGUMENT(flags);                                       \
                 return SERVE(dir_fd, path, flags, REAL(name)(dir_fd, path, flags, mode)); \
         }
 
-#define DEFINE_OPEN_2(name)                                                     \
-        int name(const char *path, int flags) {                                 \
-                return SERVE(AT_FDCWD, path, flags, REAL(name)(path, flags));   \
+#define DEFINE_OPEN_2(name)                                                   \
+        int name(const char *path, int flags) {                               \
+                return SERVE(AT_FDCWD, path, flags, REAL(name)(path, flags)); \
         }
 
-#define DEFINE_OPENAT_2(name)                                                   \
-        int name(int dir_fd, const char *path, int flags) {                     \
+#define DEFINE_OPENAT_2(name)                                                       \
+        int name(int dir_fd, const char *path, int flags) {                         \
                 return SERVE(dir_fd, path, flags, REAL(name)(dir_fd, path, flags)); \
         }
 

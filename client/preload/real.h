@@ -3,10 +3,10 @@
 #pragma once
 
 /* The C library's function of that name, with its type. */
-#define REAL(function)                                                              \
-        __extension__({                                                             \
-                static void *cached_;                                               \
-                (__typeof__(&function)) real_function(&cached_, #function);         \
+#define REAL(function)                                                      \
+        __extension__({                                                     \
+                static void *cached_;                                       \
+                (__typeof__(&function)) real_function(&cached_, #function); \
         })
 
 /* Returns the next definition of a function after this library's, from *cache if it was looked up before. Aborts if

@@ -62,69 +62,71 @@ static int mode_of_fd(int fd) {
 
 /* The result of a stat function, after the real one returned r and filled *st. mode: of mode_of_path() or mode_of_fd().
  * A real device node keeps all but its mode; otherwise *st is made up. */
-#define FINISH(r, st, mode)                                                     \
-        __extension__({                                                         \
-                int finish_mode_ = (mode);                                      \
-                if (finish_mode_ > 0) {                                         \
-                        if ((r) < 0 || !((st)->st_mode & S_IFMT) ||             \
-                            ((st)->st_mode & S_IFMT) != (mode_t) (finish_mode_ & S_IFMT)) { \
-                                memset((st), 0, sizeof(*(st)));                 \
-                                (st)->st_nlink = 1;                             \
-                                (st)->st_blksize = 4096;                        \
-                        }                                                       \
-                        (st)->st_mode = (mode_t) finish_mode_;                  \
-                        (r) = 0;                                                \
-                } else if (finish_mode_ < 0) {                                  \
-                        errno = -finish_mode_;                                  \
-                        (r) = -1;                                               \
-                }                                                               \
-                (r);                                                            \
+#define FINISH(r, st, mode)                                                                             \
+        __extension__({                                                                                 \
+                int finish_mode_ = (mode);                                                              \
+                if (finish_mode_ > 0) {                                                                 \
+                        if ((r) < 0 || !((st)->st_mode & S_IFMT) ||                                     \
+                                        ((st)->st_mode & S_IFMT) != (mode_t) (finish_mode_ & S_IFMT)) { \
+                                memset((st), 0, sizeof(*(st)));                                         \
+                                (st)->st_nlink = 1;                                                     \
+                                (st)->st_blksize = 4096;                                                \
+                        }                                                                               \
+                        (st)->st_mode = (mode_t) finish_mode_;                                          \
+                        (r) = 0;                                                                        \
+                } else if (finish_mode_ < 0) {                                                          \
+                        errno = -finish_mode_;                                                          \
+                        (r) = -1;                                                                       \
+                }                                                                                       \
+                (r);                                                                                    \
         })
 
-#define DEFINE_STAT(name, type)                                                 \
-        int name(const char *path, type *st) {                                  \
+#define DEFINE_STAT(name, type)                                                    \
+        int name(const char *path, type *st) {                                     \
                 int mode = mode_of_path(AT_FDCWD, path), r = REAL(name)(path, st); \
-                                                                                \
-                return FINISH(r, st, mode);                                     \
+                                                                                   \
+                return FINISH(r, st, mode);                                        \
         }
 
-#define DEFINE_FSTAT(name, type)                                                \
-        int name(int fd, type *st) {                                            \
-                int r = REAL(name)(fd, st);                                     \
-                                                                                \
+#define DEFINE_FSTAT(name, type)                                                           \
+        int name(int fd, type *st) {                                                       \
+                int r = REAL(name)(fd, st);                                                \
+                                                                                           \
                 return r < 0 || !S_ISREG(st->st_mode) ? r : FINISH(r, st, mode_of_fd(fd)); \
         }
 
-#define DEFINE_FSTATAT(name, type)                                              \
-        int name(int dir_fd, const char *path, type *st, int flags) {           \
-                int mode = path && *path ? mode_of_path(dir_fd, path) :         \
-                           flags & AT_EMPTY_PATH ? mode_of_fd(dir_fd) : 0;      \
-                int r = REAL(name)(dir_fd, path, st, flags);                    \
-                                                                                \
-                return FINISH(r, st, mode);                                     \
+#define DEFINE_FSTATAT(name, type)                                                   \
+        int name(int dir_fd, const char *path, type *st, int flags) {                \
+                int mode = path && *path              ? mode_of_path(dir_fd, path) : \
+                                flags & AT_EMPTY_PATH ? mode_of_fd(dir_fd) :         \
+                                                        0;                           \
+                int r = REAL(name)(dir_fd, path, st, flags);                         \
+                                                                                     \
+                return FINISH(r, st, mode);                                          \
         }
 
-#define DEFINE_XSTAT(name, type)                                                \
-        int name(int version, const char *path, type *st) {                     \
+#define DEFINE_XSTAT(name, type)                                                            \
+        int name(int version, const char *path, type *st) {                                 \
                 int mode = mode_of_path(AT_FDCWD, path), r = REAL(name)(version, path, st); \
-                                                                                \
-                return FINISH(r, st, mode);                                     \
+                                                                                            \
+                return FINISH(r, st, mode);                                                 \
         }
 
-#define DEFINE_FXSTAT(name, type)                                               \
-        int name(int version, int fd, type *st) {                               \
-                int r = REAL(name)(version, fd, st);                            \
-                                                                                \
+#define DEFINE_FXSTAT(name, type)                                                          \
+        int name(int version, int fd, type *st) {                                          \
+                int r = REAL(name)(version, fd, st);                                       \
+                                                                                           \
                 return r < 0 || !S_ISREG(st->st_mode) ? r : FINISH(r, st, mode_of_fd(fd)); \
         }
 
-#define DEFINE_FXSTATAT(name, type)                                             \
-        int name(int version, int dir_fd, const char *path, type *st, int flags) { \
-                int mode = path && *path ? mode_of_path(dir_fd, path) :         \
-                           flags & AT_EMPTY_PATH ? mode_of_fd(dir_fd) : 0;      \
-                int r = REAL(name)(version, dir_fd, path, st, flags);           \
-                                                                                \
-                return FINISH(r, st, mode);                                     \
+#define DEFINE_FXSTATAT(name, type)                                                  \
+        int name(int version, int dir_fd, const char *path, type *st, int flags) {   \
+                int mode = path && *path              ? mode_of_path(dir_fd, path) : \
+                                flags & AT_EMPTY_PATH ? mode_of_fd(dir_fd) :         \
+                                                        0;                           \
+                int r = REAL(name)(version, dir_fd, path, st, flags);                \
+                                                                                     \
+                return FINISH(r, st, mode);                                          \
         }
 
 DEFINE_STAT(stat, struct stat)
@@ -178,10 +180,10 @@ static bool check_access(int dir_fd, const char *path, int how, int *ret) {
         return true;
 }
 
-#define DEFINE_ACCESS(name)                                                     \
-        int name(const char *path, int how) {                                   \
-                int r;                                                          \
-                                                                                \
+#define DEFINE_ACCESS(name)                                                               \
+        int name(const char *path, int how) {                                             \
+                int r;                                                                    \
+                                                                                          \
                 return check_access(AT_FDCWD, path, how, &r) ? r : REAL(name)(path, how); \
         }
 

@@ -16,20 +16,20 @@
 #define ELEMENTS_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Moves what a variable owns out of it: gives its value, and leaves NULL or -EBADF behind. */
-#define TAKE_PTR(p)                                     \
-        __extension__({                                 \
-                __typeof__(p) *taken_from_ = &(p);      \
-                __typeof__(p) taken_ = *taken_from_;    \
-                *taken_from_ = NULL;                    \
-                taken_;                                 \
+#define TAKE_PTR(p)                                  \
+        __extension__({                              \
+                __typeof__(p) *taken_from_ = &(p);   \
+                __typeof__(p) taken_ = *taken_from_; \
+                *taken_from_ = NULL;                 \
+                taken_;                              \
         })
 
-#define TAKE_FD(fd)                                     \
-        __extension__({                                 \
-                int *taken_from_ = &(fd);               \
-                int taken_ = *taken_from_;              \
-                *taken_from_ = -EBADF;                  \
-                taken_;                                 \
+#define TAKE_FD(fd)                        \
+        __extension__({                    \
+                int *taken_from_ = &(fd);  \
+                int taken_ = *taken_from_; \
+                *taken_from_ = -EBADF;     \
+                taken_;                    \
         })
 
 /* Closes an fd if it is not negative. Leaves errno alone. Returns -EBADF. */

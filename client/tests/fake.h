@@ -13,12 +13,12 @@
 #include "dmaheap.h"
 
 /* Aborts the test if x is false, also in builds with NDEBUG. */
-#define CHECK(x)                                                                               \
-        do {                                                                                   \
-                if (!(x)) {                                                                    \
+#define CHECK(x)                                                                                 \
+        do {                                                                                     \
+                if (!(x)) {                                                                      \
                         (void) fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #x); \
-                        abort();                                                               \
-                }                                                                              \
+                        abort();                                                                 \
+                }                                                                                \
         } while (0)
 
 /* Makes a temporary folder and starts the fake daemon, listening on a socket there. script: the path of fake-daemon.py;

@@ -13,8 +13,8 @@
 
 /* Allocating from this heap of the fake daemon gives this error, with and without ret_error; the connection works
  * afterwards. */
-static void test_error(const char *heap, int errno_expected, DmaHeapReason reason, const char *name,
-                       const char *detail) {
+static void test_error(
+                const char *heap, int errno_expected, DmaHeapReason reason, const char *name, const char *detail) {
         DmaHeapConnection *c = fake_connection();
         DmaHeapReply *reply = NULL;
         DmaHeapError *error = NULL;
@@ -80,18 +80,19 @@ static void test_quota(void) {
         const DmaHeapQuota *q;
 
         CHECK(dmaheap_allocate(c, &(DmaHeapRequest) { .heap = "error-QuotaExceeded", .size = 1 }, &reply, &error) ==
-              -EDQUOT);
+                        -EDQUOT);
         q = dmaheap_error_quota(error);
         CHECK(q && q->scope == DMAHEAP_SCOPE_CGROUP && q->resource == DMAHEAP_RESOURCE_BYTES);
         CHECK(strcmp(q->name, "/user.slice") == 0);
         CHECK(q->limit == UINT64_C(1) << 30 && q->used == UINT64_C(1) << 29 && q->requested == UINT64_C(3) << 29);
         CHECK(strcmp(dmaheap_error_message(error),
-                     "over the limit of the cgroup /user.slice: 1G allowed, 512M in use, 1.5G more asked for") == 0);
+                              "over the limit of the cgroup /user.slice: 1G allowed, 512M in use, 1.5G more asked "
+                              "for") == 0);
         (void) dmaheap_error_free(error);
         (void) dmaheap_connection_free(c);
 
         CHECK(dmaheap_error_reason(NULL) == DMAHEAP_OTHER && dmaheap_error_errno(NULL) == 0 &&
-              dmaheap_error_message(NULL));
+                        dmaheap_error_message(NULL));
         CHECK(!dmaheap_error_free(NULL) && !dmaheap_reply_free(NULL) && !dmaheap_connection_free(NULL));
 }
 

@@ -157,8 +157,8 @@ static void test_subscription(void) {
         (void) dmaheap_connection_free(c);
 }
 
-static void on_answer_unsubscribe(DmaHeapConnection *c, int r, DmaHeapReply *reply, DmaHeapError *error,
-                                  void *userdata) {
+static void on_answer_unsubscribe(
+                DmaHeapConnection *c, int r, DmaHeapReply *reply, DmaHeapError *error, void *userdata) {
         on_answer(c, r, reply, error, userdata);
         CHECK(dmaheap_unsubscribe_heaps(c) == 0);
 }

@@ -15,9 +15,9 @@ static void test_allocate(void) {
         int fd, first;
 
         CHECK(dmaheap_allocate(c,
-                               &(DmaHeapRequest) { .heap = "system", .size = 5000, .count = 3, .label = "x" },
-                               &reply,
-                               NULL) == 0);
+                              &(DmaHeapRequest) { .heap = "system", .size = 5000, .count = 3, .label = "x" },
+                              &reply,
+                              NULL) == 0);
         CHECK(strcmp(dmaheap_reply_heap(reply), "system") == 0);
         CHECK(dmaheap_reply_n_buffers(reply) == 3);
         CHECK(dmaheap_reply_buffer(reply, 0)->size == 8192);
@@ -133,7 +133,7 @@ static void test_requests(void) {
         CHECK(dmaheap_connection_new("", &c) == -EINVAL);
         CHECK(dmaheap_connection_new("/012345678901234567890123456789012345678901234567890123456789"
                                      "01234567890123456789012345678901234567890123456789",
-                                     &c) == -ENAMETOOLONG);
+                              &c) == -ENAMETOOLONG);
 }
 
 static void test_list_heaps(void) {

@@ -32,9 +32,9 @@ static void call(DmaHeapConnection *c, unsigned i) {
                         failed("list", r);
         } else {
                 r = dmaheap_allocate(c,
-                                     &(DmaHeapRequest) { .role = "system", .size = 4096, .count = 1 + i % 5 },
-                                     &reply,
-                                     &error);
+                                &(DmaHeapRequest) { .role = "system", .size = 4096, .count = 1 + i % 5 },
+                                &reply,
+                                &error);
                 if (r < 0 || dmaheap_reply_n_buffers(reply) != 1 + i % 5)
                         failed("allocate", r);
         }

@@ -6,13 +6,13 @@
 #include "accounting/accounting.h"
 #include "accounting/budget.h"
 #include "accounting/census-rounds.h"
-#include "census/census.h"
 #include "accounting/rules.h"
+#include "census/census.h"
 
 /* The charge of one record of the ledger, which is its userdata. */
 typedef struct LiveCharge {
         QuotaCharge charge;
-        Client *client;        /* NULL if its owner is not known */
+        Client *client; /* NULL if its owner is not known */
         Heap *heap;
         uint64_t cgroup_bytes; /* added to the sums of the owner's control groups; 0 if the kernel charges */
 } LiveCharge;

@@ -77,7 +77,7 @@ static bool is_ours(const Accounting *accounting, const char *exporter) {
         struct stat st;
 
         return heap && heap->state == HEAP_READY && heap_device_path(heap, path, sizeof(path)) >= 0 &&
-                stat(path, &st) >= 0 && st.st_uid == 0 && (st.st_mode & 0077) == 0;
+                        stat(path, &st) >= 0 && st.st_uid == 0 && (st.st_mode & 0077) == 0;
 }
 
 /* Records the live buffers that have no record. There are some if the ledger was lost. */
@@ -110,7 +110,8 @@ static int adopt_unattributed(Accounting *accounting, const CensusResult *census
 
         if (n > 0)
                 log_warning("%u buffers are alive whose owner is not known; "
-                            "they count against the system's limit only.", n);
+                            "they count against the system's limit only.",
+                                n);
         return 0;
 }
 
@@ -145,8 +146,10 @@ static int take_first_census(Census *census, CensusResult **ret) {
                 return -EOPNOTSUPP;
         }
 
-        log_info("Counting buffers by way of %s%s%s.", census_method_to_string(method), reason ? ": " : "",
-                 reason ?: "");
+        log_info("Counting buffers by way of %s%s%s.",
+                        census_method_to_string(method),
+                        reason ? ": " : "",
+                        reason ?: "");
 
         int r = census_take(census, ret);
         if (r < 0)
@@ -180,7 +183,7 @@ static int open_ledger(Ledger **ret) {
 }
 
 int accounting_start(sd_event *event, Config *const *config, HeapRegistry *heaps, ClientRegistry *clients,
-                     int cgroup_root_fd, Accounting **ret) {
+                int cgroup_root_fd, Accounting **ret) {
         _cleanup_(accounting_freep) Accounting *accounting = NULL;
         _cleanup_(census_result_freep) CensusResult *first = NULL;
         _cleanup_(census_freep) Census *census = NULL;

@@ -58,7 +58,11 @@ int accounting_demands(Accounting *accounting, Client *client, const Heap *heap,
 
         if (!client) {
                 const QuotaDemand system = {
-                        QUOTA_SCOPE_SYSTEM, NULL, &accounting->system, LIMIT_INFINITY, LIMIT_INFINITY,
+                        QUOTA_SCOPE_SYSTEM,
+                        NULL,
+                        &accounting->system,
+                        LIMIT_INFINITY,
+                        LIMIT_INFINITY,
                 };
 
                 *ret = (Demands) { .demands = { system }, .n = 1 };
@@ -145,14 +149,14 @@ static bool headroom_is_checked(const Accounting *accounting) {
 _Static_assert(MEMORY_INFINITY == LIMIT_INFINITY, "a headroom is reported as a limit is");
 
 int accounting_headroom(const Accounting *accounting, const Peer *peer, uint64_t *ret) {
-        return memory_cgroup_headroom(accounting->cgroup_root_fd, peer->cgroup_fd, cgroup_bytes_get,
-                                      accounting->cgroup_bytes, ret);
+        return memory_cgroup_headroom(
+                        accounting->cgroup_root_fd, peer->cgroup_fd, cgroup_bytes_get, accounting->cgroup_bytes, ret);
 }
 
 /* Checks whether the client's control groups, and then the machine, have room for the bytes. reserved: bytes of other
  * reservations, which MemAvailable still includes. */
 static int check_memory(const Accounting *accounting, const Peer *peer, uint64_t keep_available, uint64_t reserved,
-                        uint64_t bytes, AccountingRefusal *ret_refusal) {
+                uint64_t bytes, AccountingRefusal *ret_refusal) {
         MemoryCgroupRefusal refusal;
         MemoryInfo info;
         int r;
@@ -160,8 +164,12 @@ static int check_memory(const Accounting *accounting, const Peer *peer, uint64_t
         if (!headroom_is_checked(accounting))
                 return 0;
 
-        r = memory_cgroup_check(accounting->cgroup_root_fd, peer->cgroup_fd, bytes, cgroup_bytes_get,
-                                accounting->cgroup_bytes, &refusal);
+        r = memory_cgroup_check(accounting->cgroup_root_fd,
+                        peer->cgroup_fd,
+                        bytes,
+                        cgroup_bytes_get,
+                        accounting->cgroup_bytes,
+                        &refusal);
         if (r == -EDQUOT) {
                 *ret_refusal = (AccountingRefusal) {
                         .scope = QUOTA_SCOPE_CGROUP,
@@ -200,7 +208,7 @@ static void fill_refusal(const QuotaRefusal *refusal, const Client *client, Acco
 }
 
 int accounting_reserve(Accounting *accounting, const Peer *peer, Client *client, Heap *heap, uint64_t size,
-                       uint32_t n_buffers, Reservation *ret, AccountingRefusal *ret_refusal) {
+                uint32_t n_buffers, Reservation *ret, AccountingRefusal *ret_refusal) {
         uint64_t reserved_before = accounting->system.reserved_bytes, bytes;
         QuotaRefusal refusal;
         Demands demands;
@@ -277,7 +285,7 @@ static void charge_record(Accounting *accounting, Reservation *reservation, Ledg
 }
 
 int accounting_record(Accounting *accounting, Reservation *reservation, const Peer *peer, const char *label,
-                      const LedgerBuffer *buffers, uint32_t n_buffers) {
+                const LedgerBuffer *buffers, uint32_t n_buffers) {
         LedgerRecord *records[LEDGER_BATCH_MAX];
         LiveCharge *lives[LEDGER_BATCH_MAX] = {};
         LedgerEntry entry = {
@@ -335,8 +343,12 @@ uint64_t accounting_on_census_begin(void *userdata) {
 void accounting_on_census(const CensusResult *result, uint64_t sequence, void *userdata) {
         Accounting *accounting = userdata;
 
-        size_t n = ledger_retire(accounting->ledger, result->inodes, result->n_entries, sequence,
-                                 accounting_on_record_gone, accounting);
+        size_t n = ledger_retire(accounting->ledger,
+                        result->inodes,
+                        result->n_entries,
+                        sequence,
+                        accounting_on_record_gone,
+                        accounting);
         if (n > 0)
                 heap_registry_changed(accounting->heaps);
 }
@@ -379,8 +391,12 @@ int accounting_new(const AccountingParts *parts, Accounting **ret) {
         if (!accounting->cgroup_bytes)
                 return -ENOMEM;
 
-        r = census_rounds_new(parts->event, parts->census, accounting_on_census_begin, accounting_on_census, accounting,
-                              &accounting->census_rounds);
+        r = census_rounds_new(parts->event,
+                        parts->census,
+                        accounting_on_census_begin,
+                        accounting_on_census,
+                        accounting,
+                        &accounting->census_rounds);
         if (r < 0)
                 return r;
 

@@ -4,11 +4,11 @@
 #include <systemd/sd-event.h>
 
 #include "clients/client.h"
+#include "clients/peer.h"
 #include "config/config.h"
 #include "heap/heap.h"
 #include "ledger/ledger.h"
 #include "limits/memory-cgroup.h"
-#include "clients/peer.h"
 #include "util/rounds.h"
 
 /* The live buffers and reservations, and their charges to clients, users, heaps, control groups and the system.
@@ -40,7 +40,7 @@ typedef struct AccountingRefusal {
  * config: points to the manager's pointer to the configuration in force. It and the registries must outlive the
  * accounting. Returns 0, or -errno, logged. */
 int accounting_start(sd_event *event, Config *const *config, HeapRegistry *heaps, ClientRegistry *clients,
-                     int cgroup_root_fd, Accounting **ret);
+                int cgroup_root_fd, Accounting **ret);
 Accounting *accounting_free(Accounting *accounting);
 DEFINE_CLEANUP(Accounting, accounting_free);
 
@@ -65,7 +65,7 @@ bool accounting_may_use(const Accounting *accounting, const Peer *peer, const He
  * heap: in the registry. ret: must be empty. Returns 0; -EDQUOT with *ret_refusal; -ENOENT when the client's control
  * group is gone; -EOVERFLOW when the sum passes 2^64 - 1; -ENOMEM; or an error of reading the cgroup or meminfo. */
 int accounting_reserve(Accounting *accounting, const Peer *peer, Client *client, Heap *heap, uint64_t size,
-                       uint32_t n_buffers, Reservation *ret, AccountingRefusal *ret_refusal);
+                uint32_t n_buffers, Reservation *ret, AccountingRefusal *ret_refusal);
 
 /* Gives a reservation back. Does nothing with an empty one. May free the client. */
 void accounting_release(Accounting *accounting, Reservation *reservation);
@@ -74,7 +74,7 @@ void accounting_release(Accounting *accounting, Reservation *reservation);
  * large as was reserved. Returns 0 with the reservation empty; -ENOMEM or an error of ledger_add() with it
  * unchanged. */
 int accounting_record(Accounting *accounting, Reservation *reservation, const Peer *peer, const char *label,
-                      const LedgerBuffer *buffers, uint32_t n_buffers);
+                const LedgerBuffer *buffers, uint32_t n_buffers);
 
 /* Removes recorded buffers that no client has received, and their charges. */
 void accounting_withdraw(Accounting *accounting, const LedgerBuffer *buffers, uint32_t n_buffers);

@@ -73,12 +73,12 @@ static int run_begin(CensusRounds *rounds) {
         r = sd_event_add_io(rounds->event, &rounds->source, child_pidfd(rounds->run), EPOLLIN, on_run_over, rounds);
         if (r >= 0)
                 r = sd_event_add_time_relative(rounds->event,
-                                               &rounds->timer,
-                                               CLOCK_MONOTONIC,
-                                               CENSUS_TIMEOUT_USEC,
-                                               0,
-                                               on_timeout,
-                                               rounds);
+                                &rounds->timer,
+                                CLOCK_MONOTONIC,
+                                CENSUS_TIMEOUT_USEC,
+                                0,
+                                on_timeout,
+                                rounds);
         if (r < 0)
                 child_free(run_take(rounds));
         return r;
@@ -119,7 +119,7 @@ static int on_start(void *userdata) {
 }
 
 int census_rounds_new(sd_event *event, Census *census, census_begin_t on_begin, census_end_t on_end, void *userdata,
-                      CensusRounds **ret) {
+                CensusRounds **ret) {
         _cleanup_(census_rounds_freep) CensusRounds *rounds = malloc(sizeof(CensusRounds));
         if (!rounds)
                 return -ENOMEM;

@@ -18,7 +18,7 @@ typedef void (*census_end_t)(const CensusResult *result, uint64_t sequence, void
 
 /* census: borrowed, must outlive the rounds. Returns 0, or -ENOMEM. */
 int census_rounds_new(sd_event *event, Census *census, census_begin_t on_begin, census_end_t on_end, void *userdata,
-                      CensusRounds **ret);
+                CensusRounds **ret);
 
 /* Kills a census that is under way, and calls nobody. Accepts NULL, returns NULL. */
 CensusRounds *census_rounds_free(CensusRounds *rounds);

@@ -2,9 +2,9 @@
 #pragma once
 
 #include "clients/client.h"
+#include "clients/peer.h"
 #include "config/config.h"
 #include "heap/heap.h"
-#include "clients/peer.h"
 
 /* Calls policy.c with the names of all heaps that share a heap's region, and with the region's size. */
 typedef struct Rules {

@@ -12,9 +12,9 @@
 
 #include "build-config.h"
 #include "census/census-source.h"
-#include "util/child.h"
 #include "census/dmabuf-iter.h"
 #include "dmabuf-iter.skel.h"
+#include "util/child.h"
 #include "util/fd-util.h"
 
 _Static_assert(DMABUF_ITER_EXPORTER_SIZE == CENSUS_EXPORTER_SIZE, "the BPF program cuts a name where the census does");
@@ -39,8 +39,8 @@ static void load_program(LoadReport *report, int *ret_link_fd) {
         libbpf_set_print(NULL);
 
         if (!iterator_is_whole()) {
-                *report = (LoadReport){.error = -EOPNOTSUPP,
-                                       .what = "this kernel's dma-buf iterator ends before the list does"};
+                *report = (LoadReport) { .error = -EOPNOTSUPP,
+                        .what = "this kernel's dma-buf iterator ends before the list does" };
                 return;
         }
 

@@ -24,7 +24,7 @@ static bool take_column(const char **p, const char *end, unsigned base, uint64_t
                 unsigned digit = *s >= '0' && *s <= '9' ? *s - '0' : *s >= 'a' && *s <= 'f' ? *s - 'a' + 10 : 16;
 
                 if (digit >= base || __builtin_mul_overflow(value, base, &value) ||
-                    __builtin_add_overflow(value, digit, &value))
+                                __builtin_add_overflow(value, digit, &value))
                         return false;
         }
         if (s == end || s - *p < 8)
@@ -42,7 +42,7 @@ static bool parse_line(const char *p, const char *end, CensusItem *ret, const ch
         uint64_t size, flags, mode, count, inode;
 
         if (!take_column(&p, end, 10, &size) || !take_column(&p, end, 16, &flags) || !take_column(&p, end, 16, &mode) ||
-            !take_column(&p, end, 10, &count))
+                        !take_column(&p, end, 10, &count))
                 return false;
 
         const char *exporter = p;
@@ -87,7 +87,7 @@ static bool take_number(const char **p, const char *end, uint64_t *ret) {
 /* Parses "Total N objects, M bytes". A name can contain this line, but is never in the last one. */
 static bool parse_total(const char *p, const char *end, uint64_t *ret_n, uint64_t *ret_size) {
         return take_literal(&p, end, "Total ") && take_number(&p, end, ret_n) && take_literal(&p, end, " objects, ") &&
-                take_number(&p, end, ret_size) && take_literal(&p, end, " bytes") && p == end;
+                        take_number(&p, end, ret_size) && take_literal(&p, end, " bytes") && p == end;
 }
 
 int census_builder_add_bufinfo(CensusBuilder *builder, const char *text, size_t size) {

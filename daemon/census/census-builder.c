@@ -139,9 +139,9 @@ int census_builder_write(const CensusBuilder *builder, int error, int fd) {
                 r = pwrite_all(fd, builder->items, items_size, sizeof(header));
         if (r >= 0)
                 r = pwrite_all(fd,
-                               builder->exporters,
-                               header.n_exporters * CENSUS_EXPORTER_SIZE,
-                               sizeof(header) + items_size);
+                                builder->exporters,
+                                header.n_exporters * CENSUS_EXPORTER_SIZE,
+                                sizeof(header) + items_size);
         return r;
 }
 
@@ -161,7 +161,9 @@ int census_builder_read(CensusBuilder *builder, int fd) {
         /* A child that died while it wrote has left less than it announced. */
         uint64_t size = st.st_size;
         if (header.n_items > size / sizeof(CensusItem) || header.n_exporters > size / CENSUS_EXPORTER_SIZE ||
-            sizeof(header) + header.n_items * sizeof(CensusItem) + header.n_exporters * CENSUS_EXPORTER_SIZE != size)
+                        sizeof(header) + header.n_items * sizeof(CensusItem) +
+                                                        header.n_exporters * CENSUS_EXPORTER_SIZE !=
+                                        size)
                 return -EIO;
 
         builder->items = calloc(header.n_items + 1, sizeof(CensusItem));
@@ -175,8 +177,8 @@ int census_builder_read(CensusBuilder *builder, int fd) {
         r = pread_all(fd, builder->items, items_size, sizeof(header));
         if (r >= 0)
                 r = pread_all(fd,
-                              builder->exporters,
-                              header.n_exporters * CENSUS_EXPORTER_SIZE,
-                              sizeof(header) + items_size);
+                                builder->exporters,
+                                header.n_exporters * CENSUS_EXPORTER_SIZE,
+                                sizeof(header) + items_size);
         return r;
 }

@@ -14,9 +14,9 @@
 #include <sys/stat.h>
 #include <systemd/sd-login.h>
 
-#include "util/fd-util.h"
-#include "limits/memory-cgroup.h"
 #include "clients/peer.h"
+#include "limits/memory-cgroup.h"
+#include "util/fd-util.h"
 #include "util/utf8.h"
 
 #ifndef SO_PEERPIDFD

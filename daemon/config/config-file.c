@@ -93,8 +93,7 @@ static int parse_section(Parser *parser, const char *line) {
         parser->section = NULL;
         parser->pass_over = !is_section_line(line, &n);
         if (parser->pass_over) {
-                config_report(
-                                parser->reporter,
+                config_report(parser->reporter,
                                 parser->line,
                                 "this is not the beginning of a section, and what follows is ignored");
                 return 0;
@@ -186,8 +185,7 @@ static int parse_text(Parser *parser, char *text, size_t size) {
                 parser->line++;
 
                 if (!line_is_clean(line, end - line)) {
-                        config_report(
-                                        parser->reporter,
+                        config_report(parser->reporter,
                                         parser->line,
                                         "this line is too long or has control characters");
                         continue;
@@ -229,8 +227,7 @@ static void drop_repeated(ConfigReporter *reporter, ConfigFile *file) {
 
         for (size_t i = 0, end; i < n; i = end) {
                 for (end = i + 1; end < n && same_key(&a[i], &a[end]); end++)
-                        config_report(
-                                        reporter,
+                        config_report(reporter,
                                         a[end].line,
                                         "%s= was given before in this section, on line %u; none of its values is taken",
                                         a[end].key,

@@ -28,8 +28,7 @@ typedef struct Setting {
 } Setting;
 
 static void report_value(const Setting *setting, const char *wanted) {
-        config_report(
-                        setting->reporter,
+        config_report(setting->reporter,
                         setting->assignment->line,
                         "%s=%s is not %s",
                         setting->assignment->key,
@@ -90,7 +89,7 @@ static int set_count(const Setting *setting) {
         PolicyAmount amount = { POLICY_AMOUNT_NUMBER, LIMIT_INFINITY };
 
         if (!streq(setting->assignment->value, "infinity") &&
-            config_parse_number(setting->assignment->value, INT64_MAX, &amount.value) < 0)
+                        config_parse_number(setting->assignment->value, INT64_MAX, &amount.value) < 0)
                 report_value(setting, "a number or infinity");
         else
                 *(PolicyAmount *) setting->field = amount;
@@ -138,8 +137,7 @@ static int set_words(const Setting *setting, bool (*is_valid)(const char *word),
         size_t n = 0;
         while ((word = next_word(&rest))) {
                 if (!is_valid(word)) {
-                        config_report(
-                                        setting->reporter,
+                        config_report(setting->reporter,
                                         setting->assignment->line,
                                         "%s=: '%s' is not %s",
                                         setting->assignment->key,
@@ -202,12 +200,8 @@ static bool lookup_group(const char *name, uint32_t *ret) {
 }
 
 /* Replaces *field by the ids of the users or groups that the value names or numbers. The largest id, -1, means none. */
-static int parse_ids(
-                const Setting *setting,
-                bool (*lookup)(const char *name, uint32_t *ret),
-                const char *what,
-                uint32_t **field,
-                size_t *n_field) {
+static int parse_ids(const Setting *setting, bool (*lookup)(const char *name, uint32_t *ret), const char *what,
+                uint32_t **field, size_t *n_field) {
 
         _Static_assert(sizeof(uid_t) == sizeof(uint32_t) && sizeof(gid_t) == sizeof(uint32_t), "ids are 32 bits");
 
@@ -225,8 +219,7 @@ static int parse_ids(
                 if (config_parse_number(word, UINT32_MAX - 1, &number) >= 0)
                         id = number;
                 else if (!lookup(word, &id)) {
-                        config_report(
-                                        setting->reporter,
+                        config_report(setting->reporter,
                                         setting->assignment->line,
                                         "%s=: there is no %s '%s'",
                                         setting->assignment->key,
@@ -322,11 +315,10 @@ static SectionKind parse_section(ConfigReporter *reporter, const ConfigAssignmen
                 }
 
                 if (is_first)
-                        config_report(
-                                        reporter,
+                        config_report(reporter,
                                         assignment->line,
-                                        sections[i].is_valid ? "'%s' is not a name for a section [%s …]"
-                                                             : "'%s' should not be there, the section is just [%s]",
+                                        sections[i].is_valid ? "'%s' is not a name for a section [%s …]" :
+                                                               "'%s' should not be there, the section is just [%s]",
                                         name,
                                         sections[i].name);
                 return _SECTION_INVALID;
@@ -385,8 +377,7 @@ int config_apply(Config *config, ConfigReporter *reporter, const ConfigAssignmen
                 });
         }
 
-        config_report(
-                        reporter,
+        config_report(reporter,
                         assignment->line,
                         "there is no %s= in section [%s]",
                         assignment->key,

@@ -137,7 +137,7 @@ int config_parse_usec(const char *s, uint64_t *ret) {
                         return -EINVAL;
 
                 if (__builtin_mul_overflow(value, units[i].usec, &value) || __builtin_add_overflow(sum, value, &sum) ||
-                    sum > NUMBER_MAX)
+                                sum > NUMBER_MAX)
                         return -EINVAL;
 
                 s += n;

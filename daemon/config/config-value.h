@@ -4,8 +4,8 @@
 /* The values of the configuration: text to number. These functions ask nothing of the system. Those that return int
  * return 0, or -EINVAL with *ret untouched. */
 
-#include "util/macro.h"
 #include "limits/policy.h"
+#include "util/macro.h"
 
 /* yes, true, on, 1, no, false, off, 0 */
 int config_parse_boolean(const char *s, bool *ret);

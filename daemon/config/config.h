@@ -5,8 +5,8 @@
  * something else: what the build decided. */
 
 #include "heap/heap.h"
-#include "util/macro.h"
 #include "limits/policy.h"
+#include "util/macro.h"
 
 typedef struct Config {
         /* [Daemon] */

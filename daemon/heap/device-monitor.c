@@ -48,9 +48,9 @@ static uint64_t region_size(DeviceMonitor *monitor, const char *name) {
         uint64_t pages;
 
         if ((size_t) snprintf(path, sizeof(path), "%s/kernel/mm/cma/%s/total_pages", monitor->sysfs, name) >=
-                            sizeof(path) ||
-            read_u64_at(AT_FDCWD, path, &pages) < 0 ||
-            __builtin_mul_overflow(pages, (uint64_t) sysconf(_SC_PAGESIZE), &pages))
+                                        sizeof(path) ||
+                        read_u64_at(AT_FDCWD, path, &pages) < 0 ||
+                        __builtin_mul_overflow(pages, (uint64_t) sysconf(_SC_PAGESIZE), &pages))
                 return 0;
 
         return pages;
@@ -58,7 +58,7 @@ static uint64_t region_size(DeviceMonitor *monitor, const char *name) {
 
 /* Calls `add` for each device of a subsystem. Returns how many, or -errno. */
 static int for_each_device(DeviceMonitor *monitor, const char *subsystem,
-                           int (*add)(DeviceMonitor *monitor, struct udev_device *device)) {
+                int (*add)(DeviceMonitor *monitor, struct udev_device *device)) {
         _cleanup_(udev_enumerate_unrefp) struct udev_enumerate *enumerate = udev_enumerate_new(monitor->udev);
         int r, n = 0;
 
@@ -76,7 +76,7 @@ static int for_each_device(DeviceMonitor *monitor, const char *subsystem,
         struct udev_list_entry *entry;
         udev_list_entry_foreach(entry, udev_enumerate_get_list_entry(enumerate)) {
                 _cleanup_(udev_device_unrefp) struct udev_device *device =
-                        udev_device_new_from_syspath(monitor->udev, udev_list_entry_get_name(entry));
+                                udev_device_new_from_syspath(monitor->udev, udev_list_entry_get_name(entry));
 
                 if (!device)
                         continue; /* gone again */
@@ -103,7 +103,7 @@ static int add_heap(DeviceMonitor *monitor, struct udev_device *device) {
 
 static int enumerate_udmabuf(DeviceMonitor *monitor) {
         _cleanup_(udev_device_unrefp) struct udev_device *device =
-                udev_device_new_from_subsystem_sysname(monitor->udev, "misc", HEAP_UDMABUF);
+                        udev_device_new_from_subsystem_sysname(monitor->udev, "misc", HEAP_UDMABUF);
 
         return device ? heap_registry_appeared(monitor->registry, HEAP_UDMABUF) : 0;
 }
@@ -174,8 +174,12 @@ static int enumerate_heaps(DeviceMonitor *monitor) {
         for (Heap *heap = monitor->registry->heaps; heap; heap = heap->next) {
                 char path[PATH_MAX];
 
-                (void) snprintf(path, sizeof(path), "%s/class/%s/%s", monitor->sysfs,
-                                streq(heap->name, HEAP_UDMABUF) ? "misc" : SUBSYSTEM_HEAP, heap->name);
+                (void) snprintf(path,
+                                sizeof(path),
+                                "%s/class/%s/%s",
+                                monitor->sysfs,
+                                streq(heap->name, HEAP_UDMABUF) ? "misc" : SUBSYSTEM_HEAP,
+                                heap->name);
                 if (heap->state == HEAP_READY && access(path, F_OK) < 0)
                         heap_registry_vanished(monitor->registry, heap->name);
         }

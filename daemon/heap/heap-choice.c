@@ -23,7 +23,7 @@ struct HeapChoice {
         size_t n_tried;    /* candidates before the one in hand */
         Heap *heap;        /* in hand; NULL for a role without candidates, or a name that the registry does not know */
         ChoiceResult failure; /* of the first candidate that failed; its heap is NULL until one has. Owns reason */
-        bool denied;       /* a candidate was denied */
+        bool denied;          /* a candidate was denied */
         heap_fits_t fits;
         heap_chosen_t on_chosen;
         void *userdata;
@@ -81,9 +81,9 @@ static int choice_step_later(HeapChoice *choice, uint64_t usec) {
 
         choice->source = sd_event_source_disable_unref(choice->source);
 
-        return usec == 0 ?
-                sd_event_add_defer(event, &choice->source, on_step, choice) :
-                sd_event_add_time_relative(event, &choice->source, CLOCK_MONOTONIC, usec, 0, on_step_timer, choice);
+        return usec == 0 ? sd_event_add_defer(event, &choice->source, on_step, choice) :
+                           sd_event_add_time_relative(
+                                           event, &choice->source, CLOCK_MONOTONIC, usec, 0, on_step_timer, choice);
 }
 
 /* Goes on to the next candidate; without one, reports how the choice ends. The choice may be gone when this returns. */
@@ -97,7 +97,8 @@ static void choice_next(HeapChoice *choice) {
         } else if (choice->failure.heap)
                 choice_report(choice, &choice->failure);
         else
-                choice_report(choice, &(ChoiceResult) { .outcome = choice->denied ? CHOICE_DENIED : CHOICE_NO_SUCH_HEAP });
+                choice_report(choice,
+                                &(ChoiceResult) { .outcome = choice->denied ? CHOICE_DENIED : CHOICE_NO_SUCH_HEAP });
 }
 
 static void choice_next_denied(HeapChoice *choice) {
@@ -121,7 +122,8 @@ void heap_choice_reject(HeapChoice *choice, const char *reason) {
                         return;
                 }
 
-                choice->failure = (ChoiceResult) { .outcome = CHOICE_UNAVAILABLE, .heap = choice->heap, .reason = copy };
+                choice->failure =
+                                (ChoiceResult) { .outcome = CHOICE_UNAVAILABLE, .heap = choice->heap, .reason = copy };
         }
 
         choice_next(choice);
@@ -157,7 +159,10 @@ static void choice_load_failed(HeapChoice *choice, const ModuleResult *result) {
                 choice_next(choice);
                 return;
         case MODULE_LOADED:
-                (void) snprintf(reason, sizeof(reason), "module %s is loaded, but provides no heap of this name", result->module);
+                (void) snprintf(reason,
+                                sizeof(reason),
+                                "module %s is loaded, but provides no heap of this name",
+                                result->module);
                 break;
         case MODULE_FAILED:
                 (void) snprintf(reason, sizeof(reason), "%s", result->reason);
@@ -220,8 +225,12 @@ static void choice_load(HeapChoice *choice) {
         if (heap && heap->state == HEAP_FAILED && heap->reason && heap->failed_at + RETRY_INTERVAL_USEC > now)
                 r = choice_step_later(choice, heap->failed_at + RETRY_INTERVAL_USEC - now);
         else
-                r = module_loader_load(heap_scan_loader(choice->sources.scan), heap_choice_name(choice), heap ? heap->module : NULL,
-                                       on_loaded, choice, &choice->load);
+                r = module_loader_load(heap_scan_loader(choice->sources.scan),
+                                heap_choice_name(choice),
+                                heap ? heap->module : NULL,
+                                on_loaded,
+                                choice,
+                                &choice->load);
         if (r < 0)
                 choice_report_errno(choice, r);
 }
@@ -307,8 +316,8 @@ static void choice_step(HeapChoice *choice) {
                 choice_make_ready(choice);
 }
 
-int heap_choice_new(const HeapSources *sources, const char *heap, const char *role, heap_fits_t fits, heap_chosen_t on_chosen,
-                    void *userdata, HeapChoice **ret) {
+int heap_choice_new(const HeapSources *sources, const char *heap, const char *role, heap_fits_t fits,
+                heap_chosen_t on_chosen, void *userdata, HeapChoice **ret) {
         _cleanup_(heap_choice_freep) HeapChoice *choice = malloc(sizeof(HeapChoice));
         if (!choice)
                 return -ENOMEM;

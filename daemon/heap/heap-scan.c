@@ -41,14 +41,14 @@ static void on_declarations(const ModuleDeclaration *declarations, size_t n, voi
         for (size_t i = 0; i < n; i++) {
                 if (!heap_name_is_valid(declarations[i].heap)) {
                         log_debug("Ignoring module %s, which is declared for a heap whose name is not valid.",
-                                  declarations[i].module);
+                                        declarations[i].module);
                         continue;
                 }
 
                 int r = heap_registry_declare(scan->registry,
-                                              declarations[i].heap,
-                                              declarations[i].module,
-                                              declarations[i].installed);
+                                declarations[i].heap,
+                                declarations[i].module,
+                                declarations[i].installed);
                 if (r < 0)
                         (void) log_warning_errno(r, "Cannot take note of heap %s: %m", declarations[i].heap);
         }

@@ -258,7 +258,8 @@ void heap_registry_scan_end(HeapRegistry *registry) {
                 heap_registry_changed(registry);
 }
 
-int heap_registry_failed(HeapRegistry *registry, const char *name, const char *module, const char *reason, uint64_t now) {
+int heap_registry_failed(
+                HeapRegistry *registry, const char *name, const char *module, const char *reason, uint64_t now) {
         Heap *heap;
         int r = heap_registry_get(registry, name, &heap);
         if (r < 0)

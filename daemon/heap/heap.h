@@ -45,11 +45,11 @@ struct Heap {
         HeapKind kind;
         HeapState state;
         const Region *region; /* that it draws from, or NULL; kept up to date by the registry */
-        char *reason;        /* HEAP_FAILED: why */
-        char *module;        /* the module declared for it, or NULL */
-        bool declared;       /* the last scan found a module for it that is installed */
-        uint64_t failed_at;  /* HEAP_FAILED: CLOCK_BOOTTIME in µs */
-        uint64_t bytes_used; /* of living buffers that were handed out from it */
+        char *reason;         /* HEAP_FAILED: why */
+        char *module;         /* the module declared for it, or NULL */
+        bool declared;        /* the last scan found a module for it that is installed */
+        uint64_t failed_at;   /* HEAP_FAILED: CLOCK_BOOTTIME in µs */
+        uint64_t bytes_used;  /* of living buffers that were handed out from it */
 };
 
 /* A purpose for which clients ask for a heap. The configuration owns the roles. */
@@ -67,7 +67,7 @@ typedef void (*heap_changed_t)(void *userdata);
 typedef struct HeapRegistry {
         Heap *heaps; /* by name */
         Region *regions;
-        const Role *roles; /* the first one; borrowed */
+        const Role *roles;   /* the first one; borrowed */
         bool regions_known;  /* false where the kernel reports no regions at all (CONFIG_CMA_SYSFS=n) */
         bool mem_accounting; /* dma_heap.mem_accounting of the running kernel */
         heap_changed_t on_changed;
@@ -110,7 +110,8 @@ void heap_registry_scan_end(HeapRegistry *registry);
 
 /* The attempt to make a heap ready failed; now is now_usec(). module may be NULL; module and reason are copied. 0 or
  * -ENOMEM. */
-int heap_registry_failed(HeapRegistry *registry, const char *name, const char *module, const char *reason, uint64_t now);
+int heap_registry_failed(
+                HeapRegistry *registry, const char *name, const char *module, const char *reason, uint64_t now);
 
 /* One enumeration of the regions: begin, once per region, end. Regions that were not added are freed at the end. size
  * is in bytes, 0 if unknown; a size or a default that is not told again stays. 0 or -ENOMEM. */

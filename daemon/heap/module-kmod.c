@@ -10,9 +10,9 @@
 #include <sys/mman.h>
 #include <sys/utsname.h>
 
+#include "heap/module-kmod.h"
 #include "util/fd-util.h"
 #include "util/log.h"
-#include "heap/module-kmod.h"
 
 #define ALIAS_PREFIX "dma-heap:"
 /* The same as libkmod spells it in its index and in its configuration: '-' is '_'. */
@@ -40,7 +40,7 @@ static void fclosep(FILE **file) {
 }
 
 _printf_(6, 0) static void on_kmod_log(void *data _unused_, int priority, const char *file _unused_, int line _unused_,
-                                       const char *function _unused_, const char *format, va_list args) {
+                const char *function _unused_, const char *format, va_list args) {
         char message[512];
 
         (void) vsnprintf(message, sizeof(message), format, args);
@@ -103,8 +103,9 @@ static const char *explain(int error) {
 static int on_install_command(struct kmod_module *module, const char *command _unused_, void *data) {
         ModuleResult *result = data;
 
-        set_failed(result, "module %s is not loaded, since modprobe.d has an install command for it",
-                   kmod_module_get_name(module));
+        set_failed(result,
+                        "module %s is not loaded, since modprobe.d has an install command for it",
+                        kmod_module_get_name(module));
         return -ECANCELED;
 }
 
@@ -196,7 +197,7 @@ static void scan_configuration(struct kmod_ctx *ctx, ModuleDeclaration *declarat
                 _cleanup_(kmod_module_unrefp) struct kmod_module *module = NULL;
 
                 if (startswith(alias, ALIAS_PREFIX_NORMALIZED) &&
-                    kmod_module_new_from_name(ctx, kmod_config_iter_get_value(iter), &module) >= 0)
+                                kmod_module_new_from_name(ctx, kmod_config_iter_get_value(iter), &module) >= 0)
                         add_declaration(declarations, n, alias + strlen(ALIAS_PREFIX_NORMALIZED), module);
         }
 }

@@ -7,11 +7,11 @@
 #include <stdio.h>
 #include <sys/epoll.h>
 
+#include "heap/module-loader.h"
 #include "util/child.h"
 #include "util/fd-util.h"
 #include "util/list.h"
 #include "util/log.h"
-#include "heap/module-loader.h"
 
 /* The most children at a time: a client may ask for one name after another, and each costs a child. */
 #define CHILDREN_MAX 8U
@@ -174,13 +174,12 @@ static int job_start(Job *job) {
         int r;
 
         r = child_start(
-                        &(ChildParameters){
-                                        .name = job->heap ? "module-load" : "module-scan",
-                                        .run = job->heap ? load_in_child : scan_in_child,
-                                        .userdata = job,
-                                        .result_size_max =
-                                                        job->heap ? sizeof(ModuleResult)
-                                                                  : MODULE_DECLARATIONS_MAX * sizeof(ModuleDeclaration),
+                        &(ChildParameters) {
+                                .name = job->heap ? "module-load" : "module-scan",
+                                .run = job->heap ? load_in_child : scan_in_child,
+                                .userdata = job,
+                                .result_size_max = job->heap ? sizeof(ModuleResult) :
+                                                               MODULE_DECLARATIONS_MAX * sizeof(ModuleDeclaration),
                         },
                         &child);
         if (r < 0)
@@ -249,8 +248,8 @@ static Job *find_job(ModuleLoader *loader, const char *heap) {
         return NULL;
 }
 
-int module_loader_load(ModuleLoader *loader, const char *heap, const char *module,
-                       module_loaded_t on_loaded, void *userdata, ModuleLoad **ret) {
+int module_loader_load(ModuleLoader *loader, const char *heap, const char *module, module_loaded_t on_loaded,
+                void *userdata, ModuleLoad **ret) {
         ModuleLoad *load = malloc(sizeof(ModuleLoad));
         if (!load)
                 return -ENOMEM;

@@ -30,8 +30,8 @@ DEFINE_CLEANUP(ModuleLoader, module_loader_free);
  *
  * heap: a valid heap name. module: the module that is expected behind it, or NULL if unknown. Loads that expect the
  * same module are done one after the other. Returns 0, -ENOMEM. */
-int module_loader_load(ModuleLoader *loader, const char *heap, const char *module,
-                       module_loaded_t on_loaded, void *userdata, ModuleLoad **ret);
+int module_loader_load(ModuleLoader *loader, const char *heap, const char *module, module_loaded_t on_loaded,
+                void *userdata, ModuleLoad **ret);
 
 /* Stops waiting; the load itself goes on. Accepts NULL, returns NULL. */
 ModuleLoad *module_load_cancel(ModuleLoad *load);

@@ -9,8 +9,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "util/fd-util.h"
 #include "ledger/ledger-file.h"
+#include "util/fd-util.h"
 #include "util/utf8.h"
 
 /* FNV-1a, by words. It finds accidental damage; a forger must be root already to write the file. */
@@ -51,8 +51,8 @@ void ledger_file_encode(const LedgerRecord *record, LedgerFileSlot *ret) {
                 .uid = owner->uid,
                 .user = owner->user,
                 .flags = (record->kernel_charges ? LEDGER_FILE_KERNEL_CHARGES : 0) |
-                        (record->label ? LEDGER_FILE_HAS_LABEL : 0) | (owner->unit ? LEDGER_FILE_HAS_UNIT : 0) |
-                        (owner->unit_is_user ? LEDGER_FILE_UNIT_IS_USER : 0),
+                                (record->label ? LEDGER_FILE_HAS_LABEL : 0) | (owner->unit ? LEDGER_FILE_HAS_UNIT : 0) |
+                                (owner->unit_is_user ? LEDGER_FILE_UNIT_IS_USER : 0),
                 .n_cgroup_ids = owner->cgroup_ids.n,
                 .heap_length = strlen(record->heap),
                 .label_length = label_length,
@@ -95,9 +95,9 @@ const char *ledger_file_check(const LedgerFileSlot *slot) {
                 return "its checksum is wrong";
 
         size_t length = (size_t) slot->heap_length + slot->label_length + slot->unit_length + slot->cgroup_length;
-        if ((slot->flags & ~_LEDGER_FILE_FLAGS) != 0 || slot->n_cgroup_ids > CGROUP_IDS_MAX ||
-            slot->heap_length == 0 || slot->heap_length > LEDGER_HEAP_MAX || slot->label_length > LEDGER_LABEL_MAX ||
-            slot->cgroup_length == 0 || length > sizeof(slot->strings))
+        if ((slot->flags & ~_LEDGER_FILE_FLAGS) != 0 || slot->n_cgroup_ids > CGROUP_IDS_MAX || slot->heap_length == 0 ||
+                        slot->heap_length > LEDGER_HEAP_MAX || slot->label_length > LEDGER_LABEL_MAX ||
+                        slot->cgroup_length == 0 || length > sizeof(slot->strings))
                 return "it holds what no record can hold";
 
         for (size_t i = 0; i < slot->n_cgroup_ids; i++)
@@ -117,7 +117,7 @@ static const char *take_string(const char *from, size_t length, char *to) {
 }
 
 void ledger_file_decode(const LedgerFileSlot *slot, LedgerFileStrings *ret_strings, Identity *ret_owner,
-                        LedgerEntry *ret_entry) {
+                LedgerEntry *ret_entry) {
 
         const char *p = slot->strings;
 
@@ -227,7 +227,7 @@ static const char *check_header(int fd, const uint8_t boot_id[static 16], uint32
         /* A daemon that was killed while the file grew or shrank leaves it longer than that. */
         off_t size = slot_offset(header.n_slots);
         if (header.n_slots != ~header.n_slots_complement || header.n_slots % LEDGER_FILE_STEP != 0 ||
-            header.n_slots == 0 || header.n_slots > LEDGER_RECORDS_MAX)
+                        header.n_slots == 0 || header.n_slots > LEDGER_RECORDS_MAX)
                 return "its header holds what no header can hold";
         if (st.st_size < size)
                 return "it is truncated";
@@ -242,8 +242,8 @@ int ledger_file_open(
         const char *problem;
 
         /* Anything may have that name: opening a FIFO must not block, and a link must not lead out of the directory. */
-        _cleanup_close_ int fd = openat(dir_fd, LEDGER_FILE_NAME,
-                                        O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+        _cleanup_close_ int fd =
+                        openat(dir_fd, LEDGER_FILE_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
         if (fd < 0) {
                 if (errno == ENOENT)
                         return -ENOENT;
@@ -267,9 +267,9 @@ int ledger_file_open(
 int ledger_file_create(int dir_fd, const uint8_t boot_id[static 16], uint32_t *ret_n_slots, int *ret_fd) {
         static const char new_name[] = LEDGER_FILE_NAME ".new";
 
-        _cleanup_close_ int fd = dir_fd < 0
-                ? memfd_create("dmaheapd-ledger", MFD_CLOEXEC)
-                : openat(dir_fd, new_name, O_RDWR | O_CLOEXEC | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NOCTTY, 0600);
+        _cleanup_close_ int fd = dir_fd < 0 ?
+                        memfd_create("dmaheapd-ledger", MFD_CLOEXEC) :
+                        openat(dir_fd, new_name, O_RDWR | O_CLOEXEC | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NOCTTY, 0600);
         if (fd < 0)
                 return -errno;
 
@@ -301,12 +301,17 @@ int ledger_file_set_aside(int dir_fd, const char *problem, char **ret_message) {
         }
 
         (void) fd_get_path(dir_fd, &directory);
-        int n = r >= 0
-                ? asprintf(ret_message, "%s/" LEDGER_FILE_NAME " is now %s: %s", directory ?: ".", name, problem)
-                : asprintf(ret_message,
-                           "%s/" LEDGER_FILE_NAME " can neither be used (%s) nor set aside (%s), "
-                           "so the ledger is kept in memory",
-                           directory ?: ".", problem, strerror(-r));
+        int n = r >= 0 ? asprintf(ret_message,
+                                         "%s/" LEDGER_FILE_NAME " is now %s: %s",
+                                         directory ?: ".",
+                                         name,
+                                         problem) :
+                         asprintf(ret_message,
+                                         "%s/" LEDGER_FILE_NAME " can neither be used (%s) nor set aside (%s), "
+                                         "so the ledger is kept in memory",
+                                         directory ?: ".",
+                                         problem,
+                                         strerror(-r));
         if (n < 0)
                 return -ENOMEM;
         return r >= 0;

@@ -53,11 +53,11 @@ typedef struct LedgerFileSlot {
 _Static_assert(sizeof(LedgerFileSlot) == LEDGER_FILE_SLOT_SIZE, "slots do not cross pages");
 _Static_assert(sizeof(LedgerFileHeader) <= LEDGER_FILE_HEADER_SIZE, "the header has a page of its own");
 _Static_assert(LEDGER_HEAP_MAX <= UINT8_MAX && LEDGER_LABEL_MAX <= UINT8_MAX && LEDGER_UNIT_MAX <= UINT8_MAX,
-               "lengths of strings are stored in a byte");
+                "lengths of strings are stored in a byte");
 _Static_assert(LEDGER_HEAP_MAX + LEDGER_LABEL_MAX + LEDGER_UNIT_MAX + 256 <= sizeof(((LedgerFileSlot *) 0)->strings),
-               "there is room for the end of the cgroup's path");
+                "there is room for the end of the cgroup's path");
 _Static_assert(sizeof(LEDGER_FILE_MAGIC) - 1 == sizeof(((LedgerFileHeader *) 0)->magic),
-               "the magic is stored without NUL");
+                "the magic is stored without NUL");
 
 enum {
         LEDGER_FILE_KERNEL_CHARGES = 1 << 0,
@@ -87,7 +87,7 @@ typedef struct LedgerFileStrings {
 /* Reads all of a checked slot but inode, size and sequence. ret_owner and ret_entry point into ret_strings and
  * ret_owner. */
 void ledger_file_decode(const LedgerFileSlot *slot, LedgerFileStrings *ret_strings, Identity *ret_owner,
-                        LedgerEntry *ret_entry);
+                LedgerEntry *ret_entry);
 
 /* Opens the ledger of a directory, and checks its header and size but no slots.
  *

@@ -5,9 +5,9 @@
 
 #include <sys/types.h>
 
+#include "limits/identity.h"
 #include "util/buffer-limits.h"
 #include "util/heap-name.h"
-#include "limits/identity.h"
 #include "util/macro.h"
 
 /* Limits of the format. Lengths are without the NUL. */
@@ -29,9 +29,9 @@ typedef struct LedgerRecord {
         uint64_t sequence;       /* of the ledger_add() that made it */
         const Identity *owner;
         const char *heap;
-        const char *label;    /* or NULL */
-        bool kernel_charges;  /* the kernel charges the pages to the owner's cgroup */
-        void *userdata;       /* the caller's: NULL at first, not in the file */
+        const char *label;   /* or NULL */
+        bool kernel_charges; /* the kernel charges the pages to the owner's cgroup */
+        void *userdata;      /* the caller's: NULL at first, not in the file */
 } LedgerRecord;
 
 typedef struct LedgerBuffer {

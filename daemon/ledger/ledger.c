@@ -17,10 +17,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "util/fd-util.h"
 #include "ledger/ledger-file.h"
 #include "ledger/ledger-shared.h"
 #include "ledger/ledger.h"
+#include "util/fd-util.h"
 
 typedef struct Record {
         LedgerRecord record; /* what callers see; the first member, see record_of() */
@@ -127,10 +127,9 @@ static int check_entry(Ledger *ledger, const LedgerEntry *entry, const LedgerBuf
         size_t heap_length = strlen(entry->heap);
 
         if (n_buffers > LEDGER_BATCH_MAX || heap_length == 0 || heap_length > LEDGER_HEAP_MAX ||
-            entry->owner->cgroup[0] == 0 ||
-            (entry->label && strlen(entry->label) > LEDGER_LABEL_MAX) ||
-            (entry->owner->unit && strlen(entry->owner->unit) > LEDGER_UNIT_MAX) ||
-            entry->owner->cgroup_ids.n > CGROUP_IDS_MAX)
+                        entry->owner->cgroup[0] == 0 || (entry->label && strlen(entry->label) > LEDGER_LABEL_MAX) ||
+                        (entry->owner->unit && strlen(entry->owner->unit) > LEDGER_UNIT_MAX) ||
+                        entry->owner->cgroup_ids.n > CGROUP_IDS_MAX)
                 return -EINVAL;
 
         for (size_t i = 0; i < n_buffers; i++) {
@@ -146,12 +145,8 @@ static int check_entry(Ledger *ledger, const LedgerEntry *entry, const LedgerBuf
         return ledger->n_records + n_buffers > LEDGER_RECORDS_MAX ? -ENOBUFS : 0;
 }
 
-static Record *record_new(
-                const LedgerEntry *entry,
-                const LedgerBuffer *buffer,
-                LedgerSharedOwner *owner,
-                const char *heap,
-                uint64_t sequence) {
+static Record *record_new(const LedgerEntry *entry, const LedgerBuffer *buffer, LedgerSharedOwner *owner,
+                const char *heap, uint64_t sequence) {
 
         Record *record = calloc(1, sizeof(*record));
         if (!record)
@@ -235,11 +230,7 @@ static void insert_record(Ledger *ledger, Record *record) {
         record->owner->n_records++;
 }
 
-int ledger_add(
-                Ledger *ledger,
-                const LedgerEntry *entry,
-                const LedgerBuffer *buffers,
-                size_t n_buffers,
+int ledger_add(Ledger *ledger, const LedgerEntry *entry, const LedgerBuffer *buffers, size_t n_buffers,
                 LedgerRecord **ret_records) {
 
         Record *records[LEDGER_BATCH_MAX];
@@ -295,21 +286,16 @@ void ledger_withdraw(Ledger *ledger, LedgerRecord *const *records, size_t n_reco
 
                 ledger->n_records--;
                 memmove(&ledger->records[index],
-                        &ledger->records[index + 1],
-                        (ledger->n_records - index) * sizeof(*ledger->records));
+                                &ledger->records[index + 1],
+                                (ledger->n_records - index) * sizeof(*ledger->records));
                 record_end(ledger, record_of(records[i]));
         }
 
         release_memory(ledger);
 }
 
-size_t ledger_retire(
-                Ledger *ledger,
-                const uint64_t *inodes,
-                size_t n_inodes,
-                uint64_t sequence,
-                ledger_retired_t on_retired,
-                void *userdata) {
+size_t ledger_retire(Ledger *ledger, const uint64_t *inodes, size_t n_inodes, uint64_t sequence,
+                ledger_retired_t on_retired, void *userdata) {
 
         size_t n = ledger->n_records, n_kept = 0;
 

@@ -29,11 +29,7 @@ DEFINE_CLEANUP(Ledger, ledger_free);
  * hold more than LEDGER_RECORDS_MAX; -ENOSPC or another error of pwrite() or fallocate(); -EEXIST when an inode is
  * recorded already or twice in the batch; -EINVAL for more than LEDGER_BATCH_MAX buffers, inode 0, or a string
  * beyond its limit; -ENOMEM. */
-int ledger_add(
-                Ledger *ledger,
-                const LedgerEntry *entry,
-                const LedgerBuffer *buffers,
-                size_t n_buffers,
+int ledger_add(Ledger *ledger, const LedgerEntry *entry, const LedgerBuffer *buffers, size_t n_buffers,
                 LedgerRecord **ret_records);
 
 /* Removes and frees records whose fds have reached no client. An error of the file is not reported: a record that is
@@ -49,13 +45,8 @@ typedef void (*ledger_retired_t)(LedgerRecord *record, void *userdata);
 /* Removes the records that a complete census did not find: those with a sequence of at most `sequence` whose inode
  * is not among `inodes` (ascending). Younger records may be of buffers that the census came too early for. Returns
  * the number of removed records. */
-size_t ledger_retire(
-                Ledger *ledger,
-                const uint64_t *inodes,
-                size_t n_inodes,
-                uint64_t sequence,
-                ledger_retired_t on_retired,
-                void *userdata);
+size_t ledger_retire(Ledger *ledger, const uint64_t *inodes, size_t n_inodes, uint64_t sequence,
+                ledger_retired_t on_retired, void *userdata);
 
 /* The record of an inode, or NULL. O(log n). */
 LedgerRecord *ledger_find(Ledger *ledger, uint64_t inode);

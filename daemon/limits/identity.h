@@ -14,7 +14,7 @@ typedef struct Identity {
         char *cgroup;         /* path below the cgroup root; from the ledger's file, it may be cut at the front */
         CgroupIds cgroup_ids; /* of the control group and its ancestors; none for the root */
         uid_t uid;
-        uid_t user;           /* owner of the enclosing user slice, else uid */
+        uid_t user; /* owner of the enclosing user slice, else uid */
 } Identity;
 
 /* Copies the strings too; ret is the caller's to identity_done(). Returns 0, or -ENOMEM with *ret untouched. */

@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "util/fd-util.h"
 #include "limits/memory-cgroup.h"
+#include "util/fd-util.h"
 #include "util/utf8.h"
 
 /* Users can nest cgroups without a limit of depth in a subtree delegated to them; this bounds the time of a walk. */
@@ -240,7 +240,10 @@ static void describe_path(int root_fd, int level_fd, char *buffer, size_t size) 
         if (length < size)
                 memcpy(buffer, below, length + 1);
         else
-                (void) snprintf(buffer, size, "%s%s", ellipsis,
+                (void) snprintf(buffer,
+                                size,
+                                "%s%s",
+                                ellipsis,
                                 utf8_next_character(below + length - (size - sizeof(ellipsis))));
 }
 
@@ -264,7 +267,7 @@ static int check_level(int level_fd, uint64_t id, void *userdata) {
 }
 
 int memory_cgroup_check(int root_fd, int cgroup_fd, uint64_t size, cgroup_pending_t pending, void *userdata,
-                        MemoryCgroupRefusal *ret) {
+                MemoryCgroupRefusal *ret) {
         Walk walk = {
                 .size = size,
                 .pending = pending,
@@ -395,7 +398,7 @@ int memory_info_read(const char *path, MemoryInfo *ret) {
 }
 
 int memory_info_check(const MemoryInfo *info, uint64_t keep, uint64_t reserved, uint64_t size, uint64_t *ret_limit,
-                      uint64_t *ret_used) {
+                uint64_t *ret_used) {
         uint64_t limit = info->total - MIN(info->total, keep);
         uint64_t used = add_saturated(info->total - MIN(info->total, info->available), reserved);
 

@@ -39,7 +39,7 @@ typedef struct MemoryCgroupRefusal {
  * counters. pending may be NULL. Returns 0; -EDQUOT with *ret filled in; -ENOENT when the cgroup has been removed;
  * else -errno. */
 int memory_cgroup_check(int root_fd, int cgroup_fd, uint64_t size, cgroup_pending_t pending, void *userdata,
-                        MemoryCgroupRefusal *ret);
+                MemoryCgroupRefusal *ret);
 
 /* Computes the smallest headroom of all levels: 0 if one is used up, MEMORY_INFINITY if none has a limit. Reads
  * memory.stat of every level with a limit. Returns as memory_cgroup_check(). */
@@ -63,4 +63,4 @@ int memory_info_read(const char *path, MemoryInfo *ret);
 /* Checks that MemAvailable - reserved - size does not fall below keep. Returns 0, or -EDQUOT with a limit of total -
  * keep and a use of total - available + reserved. */
 int memory_info_check(const MemoryInfo *info, uint64_t keep, uint64_t reserved, uint64_t size, uint64_t *ret_limit,
-                      uint64_t *ret_used);
+                uint64_t *ret_used);

@@ -96,11 +96,7 @@ static uint64_t min_u64(uint64_t a, uint64_t b) {
 }
 
 /* Combines the rules for all names of the target. */
-static void target_limits(
-                const Policy *policy,
-                const Identity *identity,
-                const PolicyTarget *target,
-                uint64_t ram,
+static void target_limits(const Policy *policy, const Identity *identity, const PolicyTarget *target, uint64_t ram,
                 PolicyLimits *limits) {
 
         bool bounded = target->size > 0;
@@ -115,7 +111,7 @@ static void target_limits(
                 if (heap->client_bytes_max.kind != POLICY_AMOUNT_UNSET) {
                         has_rule = true;
                         client_bytes = min_u64(client_bytes,
-                                               policy_amount_resolve(heap->client_bytes_max, whole, LIMIT_INFINITY));
+                                        policy_amount_resolve(heap->client_bytes_max, whole, LIMIT_INFINITY));
                 }
 
                 uint64_t r = bounded ? policy_amount_resolve(heap->reserve_bytes, whole, 0) : 0;
@@ -141,11 +137,7 @@ static void target_limits(
         limits->heap_client_bytes = client_bytes;
 }
 
-void policy_limits(
-                const Policy *policy,
-                const Identity *identity,
-                const PolicyTarget *target,
-                uint64_t ram,
+void policy_limits(const Policy *policy, const Identity *identity, const PolicyTarget *target, uint64_t ram,
                 PolicyLimits *ret) {
 
         PolicyLimits limits = {

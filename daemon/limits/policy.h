@@ -102,9 +102,5 @@ bool policy_may_use(const Policy *policy, const PolicySubject *subject, const Po
  * Of a region with several names, the smallest of their limits and the largest of their reserves hold, and the
  * reserve is for the units of all of them. A unit with a part in the reserve may always hold as many bytes as the
  * reserve has. A reserve of a heap without bounds is ignored. */
-void policy_limits(
-                const Policy *policy,
-                const Identity *identity,
-                const PolicyTarget *target,
-                uint64_t ram,
+void policy_limits(const Policy *policy, const Identity *identity, const PolicyTarget *target, uint64_t ram,
                 PolicyLimits *ret);

@@ -41,7 +41,7 @@ static bool exceeds(uint64_t used, uint64_t requested, uint64_t limit) {
 }
 
 static int check_demands(const QuotaDemand *demands, size_t n_demands, uint64_t bytes, uint64_t buffers,
-                         QuotaRefusal *ret_refusal) {
+                QuotaRefusal *ret_refusal) {
         for (size_t i = 0; i < n_demands; i++) {
                 const QuotaDemand *d = &demands[i];
                 QuotaRefusal refusal = { .index = i, .scope = d->scope, .name = d->name };
@@ -80,12 +80,7 @@ static void charge_account(QuotaCharge *charge, QuotaAccount *account) {
                 account->reserved_bytes += charge->bytes;
 }
 
-int quota_reserve(
-                QuotaCharge *charge,
-                const QuotaDemand *demands,
-                size_t n_demands,
-                uint64_t bytes,
-                uint64_t buffers,
+int quota_reserve(QuotaCharge *charge, const QuotaDemand *demands, size_t n_demands, uint64_t bytes, uint64_t buffers,
                 QuotaRefusal *ret_refusal) {
 
         assert(quota_charge_is_empty(charge));

@@ -28,7 +28,7 @@ typedef enum QuotaResource {
 /* The sums charged to one payer: a client, a user, a region, the system. It is embedded in the payer by value. All
  * zeroes is an empty account. Its fields may be read by anyone, and are changed through charges only. */
 typedef struct QuotaAccount {
-        uint64_t bytes;          /* everything charged: live buffers and reservations */
+        uint64_t bytes; /* everything charged: live buffers and reservations */
         uint64_t buffers;
         uint64_t reserved_bytes; /* the part of `bytes` that is reserved and not yet allocated */
 } QuotaAccount;
@@ -78,12 +78,7 @@ int quota_multiply(uint64_t size, uint64_t count, uint64_t *ret);
  * charge: must be empty. demands: at most QUOTA_ACCOUNTS_MAX, no account twice. They are checked in their order,
  * bytes before buffers, and the first limit that refuses is reported. Returns 0; -EDQUOT with *ret_refusal filled in
  * (unless NULL) when a limit would be passed or a sum would pass 2^64 - 1; then nothing is charged. */
-int quota_reserve(
-                QuotaCharge *charge,
-                const QuotaDemand *demands,
-                size_t n_demands,
-                uint64_t bytes,
-                uint64_t buffers,
+int quota_reserve(QuotaCharge *charge, const QuotaDemand *demands, size_t n_demands, uint64_t bytes, uint64_t buffers,
                 QuotaRefusal *ret_refusal);
 
 /* Charges every demand's account as allocated, whatever its limit: for buffers that exist. charge must be empty. */

@@ -45,7 +45,7 @@ static _Noreturn void run_child(const ChildParameters *parameters, pid_t parent,
 
         /* A parent that died before the first call is noticed by the second. */
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent ||
-            close_others(keep, parameters->n_keep_fds + 1) < 0)
+                        close_others(keep, parameters->n_keep_fds + 1) < 0)
                 _exit(EXIT_FAILURE);
         (void) prctl(PR_SET_NAME, parameters->name);
 

@@ -16,11 +16,11 @@ typedef int (*child_function_t)(int result_fd, void *userdata);
 #define CHILD_KEEP_MAX 4U
 
 typedef struct ChildParameters {
-        const char *name;     /* its comm (prctl(2), PR_SET_NAME), at most 15 bytes; of the memfd, too */
+        const char *name; /* its comm (prctl(2), PR_SET_NAME), at most 15 bytes; of the memfd, too */
         child_function_t run;
-        void *userdata;       /* passed to run */
-        const int *keep_fds;  /* what the child keeps, under the same numbers; -EBADF is skipped */
-        size_t n_keep_fds;    /* at most CHILD_KEEP_MAX */
+        void *userdata;           /* passed to run */
+        const int *keep_fds;      /* what the child keeps, under the same numbers; -EBADF is skipped */
+        size_t n_keep_fds;        /* at most CHILD_KEEP_MAX */
         uint64_t result_size_max; /* bytes */
 } ChildParameters;
 

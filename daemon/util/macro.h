@@ -21,20 +21,20 @@
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
 /* Moves the value out of a variable and leaves the unset value behind. */
-#define TAKE_GENERIC(var, type, unset)       \
-        ({                                   \
-                type *_var = &(var);         \
-                type _taken = *_var;         \
-                *_var = (unset);             \
-                _taken;                      \
+#define TAKE_GENERIC(var, type, unset) \
+        ({                             \
+                type *_var = &(var);   \
+                type _taken = *_var;   \
+                *_var = (unset);       \
+                _taken;                \
         })
 #define TAKE_PTR(ptr) TAKE_GENERIC(ptr, typeof(ptr), NULL)
 #define TAKE_FD(fd) TAKE_GENERIC(fd, int, -EBADF)
 
 /* Defines OBJECT_freep() for use with _cleanup_(), from an OBJECT_free() that accepts NULL and returns NULL. */
-#define DEFINE_CLEANUP(type, free_function)                        \
-        static inline void free_function##p(type **p) {           \
-                free_function(*p);                                 \
+#define DEFINE_CLEANUP(type, free_function)             \
+        static inline void free_function##p(type **p) { \
+                free_function(*p);                      \
         }
 
 static inline void freep(void *p) {

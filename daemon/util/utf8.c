@@ -33,7 +33,7 @@ static size_t character_length(const char *s) {
                         return 0;
 
         if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second >= 0xa0) || (first == 0xf0 && second < 0x90) ||
-            (first == 0xf4 && second >= 0x90))
+                        (first == 0xf4 && second >= 0x90))
                 return 0;
         return n;
 }

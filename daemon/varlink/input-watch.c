@@ -13,12 +13,12 @@
 #include <sys/socket.h>
 
 #include "util/fd-util.h"
-#include "varlink/input-watch.h"
 #include "util/time-util.h"
+#include "varlink/input-watch.h"
 
 struct InputWatch {
         int fd;
-        bool partial;           /* the last byte seen did not end a message */
+        bool partial; /* the last byte seen did not end a message */
         bool had_message;
         uint64_t message_begun; /* before the first message: when the peer connected */
         uint64_t last_input;
@@ -119,7 +119,8 @@ static int on_timer(sd_event_source *source _unused_, uint64_t usec _unused_, vo
         return 0;
 }
 
-int input_watch_new(sd_event *event, int fd, input_arrived_t on_arrived, input_stalled_t on_stalled, void *userdata, InputWatch **ret) {
+int input_watch_new(sd_event *event, int fd, input_arrived_t on_arrived, input_stalled_t on_stalled, void *userdata,
+                InputWatch **ret) {
         int r;
 
         _cleanup_(input_watch_freep) InputWatch *watch = malloc(sizeof(InputWatch));

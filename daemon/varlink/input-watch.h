@@ -20,7 +20,8 @@ typedef void (*input_stalled_t)(void *userdata);
  * on_arrived is called before another event source of the loop reads the bytes. on_stalled is called when the first
  * message is not whole within INPUT_FIRST_MESSAGE_USEC, when nothing follows a part of a message for INPUT_PART_USEC,
  * or when one message takes longer than INPUT_FIRST_MESSAGE_USEC. Returns 0, or -errno. */
-int input_watch_new(sd_event *event, int fd, input_arrived_t on_arrived, input_stalled_t on_stalled, void *userdata, InputWatch **ret);
+int input_watch_new(sd_event *event, int fd, input_arrived_t on_arrived, input_stalled_t on_stalled, void *userdata,
+                InputWatch **ret);
 InputWatch *input_watch_free(InputWatch *watch);
 DEFINE_CLEANUP(InputWatch, input_watch_free);
 

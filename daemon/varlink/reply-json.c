@@ -16,7 +16,8 @@ static const char *heap_state_to_string(HeapState state) {
 }
 
 /* LIMIT_INFINITY and NULL are sent as null, which is to leave the member out. */
-#define PAIR_LIMIT(name, limit) SD_JSON_BUILD_PAIR_CONDITION((limit) != LIMIT_INFINITY, name, SD_JSON_BUILD_UNSIGNED(limit))
+#define PAIR_LIMIT(name, limit) \
+        SD_JSON_BUILD_PAIR_CONDITION((limit) != LIMIT_INFINITY, name, SD_JSON_BUILD_UNSIGNED(limit))
 #define PAIR_STRING_OR_NULL(name, string) SD_JSON_BUILD_PAIR_CONDITION(!!(string), name, SD_JSON_BUILD_STRING(string))
 
 static int build_heap(const HeapRegistry *registry, const Heap *heap, sd_json_variant **ret) {
@@ -37,16 +38,18 @@ static int build_heap(const HeapRegistry *registry, const Heap *heap, sd_json_va
                                 return r;
                 }
 
-        return sd_json_buildo(
-                        ret,
+        return sd_json_buildo(ret,
                         SD_JSON_BUILD_PAIR_STRING("name", heap->name),
                         SD_JSON_BUILD_PAIR_STRING("state", heap_state_to_string(heap->state)),
                         PAIR_STRING_OR_NULL("reason", heap->reason),
                         SD_JSON_BUILD_PAIR_VARIANT("roles", roles),
                         PAIR_STRING_OR_NULL("module", module),
-                        SD_JSON_BUILD_PAIR_STRING("accounting", heap_registry_kernel_charges(registry, heap) ? "kernel" : "daemon"),
-                        SD_JSON_BUILD_PAIR_CONDITION(!!region, "region", SD_JSON_BUILD_STRING(region ? region->name : NULL)),
-                        SD_JSON_BUILD_PAIR_CONDITION(heap_size_max(heap) > 0, "size", SD_JSON_BUILD_UNSIGNED(heap_size_max(heap))),
+                        SD_JSON_BUILD_PAIR_STRING("accounting",
+                                        heap_registry_kernel_charges(registry, heap) ? "kernel" : "daemon"),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        !!region, "region", SD_JSON_BUILD_STRING(region ? region->name : NULL)),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        heap_size_max(heap) > 0, "size", SD_JSON_BUILD_UNSIGNED(heap_size_max(heap))),
                         SD_JSON_BUILD_PAIR_UNSIGNED("used", heap->bytes_used));
 }
 
@@ -75,8 +78,7 @@ int reply_json_heaps(const HeapRegistry *registry, sd_json_variant **ret) {
 }
 
 static int build_usage(const QuotaAccount *account, uint64_t bytes_max, uint64_t buffers_max, sd_json_variant **ret) {
-        return sd_json_buildo(
-                        ret,
+        return sd_json_buildo(ret,
                         SD_JSON_BUILD_PAIR_UNSIGNED("bytesUsed", account->bytes),
                         PAIR_LIMIT("bytesMax", bytes_max),
                         SD_JSON_BUILD_PAIR_UNSIGNED("buffersUsed", account->buffers),
@@ -92,8 +94,7 @@ static int build_heap_usages(const Accounting *accounting, const Client *client,
                 return r;
 
         for (HeapUsage usage = {}; accounting_next_usage(accounting, client, &usage);) {
-                r = sd_json_variant_append_arraybo(
-                                &usages,
+                r = sd_json_variant_append_arraybo(&usages,
                                 SD_JSON_BUILD_PAIR_STRING("heap", usage.heap->name),
                                 SD_JSON_BUILD_PAIR_UNSIGNED("bytesUsed", usage.bytes_used),
                                 PAIR_LIMIT("bytesMax", usage.bytes_max));
@@ -128,8 +129,7 @@ int reply_json_usage(Accounting *accounting, const Client *client, const Peer *p
         if (r < 0)
                 return r;
 
-        return sd_json_buildo(
-                        ret,
+        return sd_json_buildo(ret,
                         SD_JSON_BUILD_PAIR_VARIANT("client", of_client),
                         SD_JSON_BUILD_PAIR_VARIANT("user", of_user),
                         SD_JSON_BUILD_PAIR_VARIANT("heaps", heaps),
@@ -149,8 +149,7 @@ static int build_client(const Accounting *accounting, const Client *client, sd_j
         if (r < 0)
                 return r;
 
-        return sd_json_buildo(
-                        ret,
+        return sd_json_buildo(ret,
                         PAIR_STRING_OR_NULL("unit", client->identity.unit),
                         SD_JSON_BUILD_PAIR_STRING("cgroup", client->identity.cgroup),
                         SD_JSON_BUILD_PAIR_UNSIGNED("uid", client->identity.uid),
@@ -197,8 +196,7 @@ int reply_json_live_buffers(Accounting *accounting, const char *unit, uint64_t u
                 if ((unit && !streq_ptr(unit, owner->unit)) || (uid != UINT64_MAX && uid != owner->uid))
                         continue;
 
-                r = sd_json_variant_append_arraybo(
-                                &list,
+                r = sd_json_variant_append_arraybo(&list,
                                 SD_JSON_BUILD_PAIR_UNSIGNED("id", record->inode),
                                 SD_JSON_BUILD_PAIR_UNSIGNED("size", record->size),
                                 SD_JSON_BUILD_PAIR_STRING("heap", record->heap),
@@ -219,8 +217,7 @@ int reply_json_buffers(const AllocateReply *reply, sd_json_variant **ret) {
         _cleanup_(sd_json_variant_unrefp) sd_json_variant *list = NULL;
 
         for (size_t i = 0; i < reply->n_buffers; i++) {
-                int r = sd_json_variant_append_arraybo(
-                                &list,
+                int r = sd_json_variant_append_arraybo(&list,
                                 SD_JSON_BUILD_PAIR_UNSIGNED("fileDescriptor", i),
                                 SD_JSON_BUILD_PAIR_UNSIGNED("id", reply->buffers[i].inode),
                                 SD_JSON_BUILD_PAIR_UNSIGNED("size", reply->size));
@@ -228,7 +225,9 @@ int reply_json_buffers(const AllocateReply *reply, sd_json_variant **ret) {
                         return r;
         }
 
-        return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_STRING("heap", reply->heap), SD_JSON_BUILD_PAIR_VARIANT("buffers", list));
+        return sd_json_buildo(ret,
+                        SD_JSON_BUILD_PAIR_STRING("heap", reply->heap),
+                        SD_JSON_BUILD_PAIR_VARIANT("buffers", list));
 }
 
 static int build_refusal(const AccountingRefusal *refusal, sd_json_variant **ret) {
@@ -240,11 +239,12 @@ static int build_refusal(const AccountingRefusal *refusal, sd_json_variant **ret
                 [QUOTA_SCOPE_SYSTEM] = "system",
         };
 
-        return sd_json_buildo(
-                        ret,
+        return sd_json_buildo(ret,
                         SD_JSON_BUILD_PAIR_STRING("scope", scopes[refusal->scope]),
-                        SD_JSON_BUILD_PAIR_CONDITION(refusal->name[0] != 0, "name", SD_JSON_BUILD_STRING(refusal->name)),
-                        SD_JSON_BUILD_PAIR_STRING("resource", refusal->resource == QUOTA_RESOURCE_BYTES ? "bytes" : "buffers"),
+                        SD_JSON_BUILD_PAIR_CONDITION(
+                                        refusal->name[0] != 0, "name", SD_JSON_BUILD_STRING(refusal->name)),
+                        SD_JSON_BUILD_PAIR_STRING(
+                                        "resource", refusal->resource == QUOTA_RESOURCE_BYTES ? "bytes" : "buffers"),
                         SD_JSON_BUILD_PAIR_UNSIGNED("limit", refusal->limit),
                         SD_JSON_BUILD_PAIR_UNSIGNED("used", refusal->used),
                         SD_JSON_BUILD_PAIR_UNSIGNED("requested", refusal->requested));
@@ -253,10 +253,13 @@ static int build_refusal(const AccountingRefusal *refusal, sd_json_variant **ret
 static int build_error(const AllocateReply *reply, sd_json_variant **ret) {
         switch (reply->error) {
         case ALLOCATE_NO_SUCH_HEAP:
-                return sd_json_buildo(ret, PAIR_STRING_OR_NULL("heap", reply->heap), PAIR_STRING_OR_NULL("role", reply->role));
+                return sd_json_buildo(ret,
+                                PAIR_STRING_OR_NULL("heap", reply->heap),
+                                PAIR_STRING_OR_NULL("role", reply->role));
         case ALLOCATE_HEAP_UNAVAILABLE:
-                return sd_json_buildo(ret, SD_JSON_BUILD_PAIR_STRING("heap", reply->heap),
-                                      SD_JSON_BUILD_PAIR_STRING("reason", reply->reason));
+                return sd_json_buildo(ret,
+                                SD_JSON_BUILD_PAIR_STRING("heap", reply->heap),
+                                SD_JSON_BUILD_PAIR_STRING("reason", reply->reason));
         case ALLOCATE_QUOTA_EXCEEDED:
                 return build_refusal(reply->refusal, ret);
         case ALLOCATE_OUT_OF_RESOURCES:

@@ -7,16 +7,22 @@
 #include "varlink/varlink-io.dmaheapd.Allocator.h"
 
 /* An enumeration that is defined in its field and has no name. */
-#define DEFINE_INLINE_ENUM(identifier, ...)                     \
-        static const sd_varlink_symbol identifier = {           \
-                .symbol_type = SD_VARLINK_ENUM_TYPE,            \
-                .fields = { __VA_ARGS__, {} },                  \
+#define DEFINE_INLINE_ENUM(identifier, ...)           \
+        static const sd_varlink_symbol identifier = { \
+                .symbol_type = SD_VARLINK_ENUM_TYPE,  \
+                .fields = { __VA_ARGS__, {} },        \
         }
 #define FIELD_INLINE_ENUM(field, enumeration) \
         { .name = #field, .field_type = SD_VARLINK_ENUM, .symbol = &(enumeration) }
-#define INPUT_INLINE_ENUM(field, enumeration, flags)                            \
-        { .name = #field, .field_type = SD_VARLINK_ENUM, .field_flags = (flags), \
-          .field_direction = SD_VARLINK_INPUT, .symbol = &(enumeration) }
+#define INPUT_INLINE_ENUM(field, enumeration, flags) \
+        { .name = #field,                            \
+                .field_type = SD_VARLINK_ENUM,       \
+                .field_flags = (flags),              \
+                .field_direction = SD_VARLINK_INPUT, \
+                .symbol = &(enumeration) }
+
+/* One symbol or field a line, in the order of the interface. */
+/* clang-format off */
 
 DEFINE_INLINE_ENUM(
                 enum_state,
@@ -51,8 +57,8 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
                 Heap,
                 SD_VARLINK_FIELD_COMMENT("Name of the heap: that of its node under /dev/dma_heap, or 'udmabuf'"),
                 SD_VARLINK_DEFINE_FIELD(name, SD_VARLINK_STRING, 0),
-                SD_VARLINK_FIELD_COMMENT("'ready': the kernel has it; 'loadable': a module that would provide it is installed; "
-                                         "'failed': the last attempt to load that module failed"),
+                SD_VARLINK_FIELD_COMMENT("'ready': the kernel has it; 'loadable': a module that would provide it is "
+                                         "installed; 'failed': the last attempt to load that module failed"),
                 FIELD_INLINE_ENUM(state, enum_state),
                 SD_VARLINK_FIELD_COMMENT("Why it failed, in words for an administrator"),
                 SD_VARLINK_DEFINE_FIELD(reason, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
@@ -60,14 +66,15 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
                 SD_VARLINK_DEFINE_FIELD(roles, SD_VARLINK_STRING, SD_VARLINK_ARRAY),
                 SD_VARLINK_FIELD_COMMENT("The kernel module that provides it, where one is known"),
                 SD_VARLINK_DEFINE_FIELD(module, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
-                SD_VARLINK_FIELD_COMMENT("Who charges a client's cgroup for the pages of its buffers: the kernel's memory controller, or "
-                                         "dmaheapd by its own arithmetic"),
+                SD_VARLINK_FIELD_COMMENT("Who charges a client's cgroup for the pages of its buffers: the kernel's "
+                                         "memory controller, or dmaheapd by its own arithmetic"),
                 FIELD_INLINE_ENUM(accounting, enum_accounting),
                 SD_VARLINK_FIELD_COMMENT("The CMA region it draws from; heaps of one region share its budget"),
                 SD_VARLINK_DEFINE_FIELD(region, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
                 SD_VARLINK_FIELD_COMMENT("Size in bytes of what a bounded heap draws from"),
                 SD_VARLINK_DEFINE_FIELD(size, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
-                SD_VARLINK_FIELD_COMMENT("Bytes of the buffers that dmaheapd handed out from it and that are still alive"),
+                SD_VARLINK_FIELD_COMMENT("Bytes of the buffers that dmaheapd handed out from it and that are still "
+                                         "alive"),
                 SD_VARLINK_DEFINE_FIELD(used, SD_VARLINK_INT, 0));
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(
@@ -96,7 +103,8 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
                 SD_VARLINK_DEFINE_FIELD(heap, SD_VARLINK_STRING, 0),
                 SD_VARLINK_FIELD_COMMENT("Bytes of the client's living buffers from this heap"),
                 SD_VARLINK_DEFINE_FIELD(bytesUsed, SD_VARLINK_INT, 0),
-                SD_VARLINK_FIELD_COMMENT("The most bytes this client may hold from this heap; null where there is no limit"),
+                SD_VARLINK_FIELD_COMMENT("The most bytes this client may hold from this heap; null where there is no "
+                                         "limit"),
                 SD_VARLINK_DEFINE_FIELD(bytesMax, SD_VARLINK_INT, SD_VARLINK_NULLABLE));
 
 static SD_VARLINK_DEFINE_STRUCT_TYPE(
@@ -107,7 +115,8 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
                 SD_VARLINK_DEFINE_FIELD(cgroup, SD_VARLINK_STRING, 0),
                 SD_VARLINK_FIELD_COMMENT("User id as it was when the client connected"),
                 SD_VARLINK_DEFINE_FIELD(uid, SD_VARLINK_INT, 0),
-                SD_VARLINK_FIELD_COMMENT("User that the bytes count for: the owner of the enclosing user slice, else the user id"),
+                SD_VARLINK_FIELD_COMMENT("User that the bytes count for: the owner of the enclosing user slice, else "
+                                         "the user id"),
                 SD_VARLINK_DEFINE_FIELD(user, SD_VARLINK_INT, 0),
                 SD_VARLINK_FIELD_COMMENT("Number of open connections"),
                 SD_VARLINK_DEFINE_FIELD(connections, SD_VARLINK_INT, 0),
@@ -139,17 +148,21 @@ static SD_VARLINK_DEFINE_STRUCT_TYPE(
 
 static SD_VARLINK_DEFINE_METHOD(
                 Allocate,
-                SD_VARLINK_FIELD_COMMENT("Name of the heap: 1 to 64 of A-Z a-z 0-9 . _ , @ + -, not starting with a dot. Excludes 'role'"),
+                SD_VARLINK_FIELD_COMMENT("Name of the heap: 1 to 64 of A-Z a-z 0-9 . _ , @ + -, not starting with a "
+                                         "dot. Excludes 'role'"),
                 SD_VARLINK_DEFINE_INPUT(heap, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
-                SD_VARLINK_FIELD_COMMENT("What the heap is wanted for: 'system' (the default), 'contiguous', 'protected', or a role of dmaheapd.conf(5)"),
+                SD_VARLINK_FIELD_COMMENT("What the heap is wanted for: 'system' (the default), 'contiguous', "
+                                         "'protected', or a role of dmaheapd.conf(5)"),
                 SD_VARLINK_DEFINE_INPUT(role, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
                 SD_VARLINK_FIELD_COMMENT("Size of each buffer in bytes, 1 to 2^47; rounded up to whole pages"),
                 SD_VARLINK_DEFINE_INPUT(size, SD_VARLINK_INT, 0),
-                SD_VARLINK_FIELD_COMMENT("Number of buffers, 1 to 253; 1 by default. All of them are allocated, or none"),
+                SD_VARLINK_FIELD_COMMENT("Number of buffers, 1 to 253; 1 by default. All of them are allocated, or "
+                                         "none"),
                 SD_VARLINK_DEFINE_INPUT(count, SD_VARLINK_INT, SD_VARLINK_NULLABLE),
                 SD_VARLINK_FIELD_COMMENT("How the buffers may be mapped; 'readWrite' by default"),
                 INPUT_INLINE_ENUM(access, enum_access, SD_VARLINK_NULLABLE),
-                SD_VARLINK_FIELD_COMMENT("Name for the buffers, 1 to 31 bytes of printable ASCII; becomes the name of the dma-buf"),
+                SD_VARLINK_FIELD_COMMENT("Name for the buffers, 1 to 31 bytes of printable ASCII; becomes the name of "
+                                         "the dma-buf"),
                 SD_VARLINK_DEFINE_INPUT(label, SD_VARLINK_STRING, SD_VARLINK_NULLABLE),
                 SD_VARLINK_FIELD_COMMENT("Name of the heap that served the request"),
                 SD_VARLINK_DEFINE_OUTPUT(heap, SD_VARLINK_STRING, 0),
@@ -170,7 +183,8 @@ static SD_VARLINK_DEFINE_METHOD(
                 SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(user, Usage, 0),
                 SD_VARLINK_FIELD_COMMENT("What the calling client holds of each heap"),
                 SD_VARLINK_DEFINE_OUTPUT_BY_TYPE(heaps, HeapUsage, SD_VARLINK_ARRAY),
-                SD_VARLINK_FIELD_COMMENT("Bytes that the client's cgroup and its ancestors can still take; null where none has a limit"),
+                SD_VARLINK_FIELD_COMMENT("Bytes that the client's cgroup and its ancestors can still take; null where "
+                                         "none has a limit"),
                 SD_VARLINK_DEFINE_OUTPUT(cgroupHeadroom, SD_VARLINK_INT, SD_VARLINK_NULLABLE));
 
 static SD_VARLINK_DEFINE_METHOD(
@@ -223,7 +237,8 @@ static SD_VARLINK_DEFINE_ERROR(
 
 static SD_VARLINK_DEFINE_ERROR(
                 OutOfResources,
-                SD_VARLINK_FIELD_COMMENT("What was short: 'processes', 'fileDescriptors', 'inFlight', 'cgroup', 'connections' or 'ledger'"),
+                SD_VARLINK_FIELD_COMMENT("What was short: 'processes', 'fileDescriptors', 'inFlight', 'cgroup', "
+                                         "'connections' or 'ledger'"),
                 SD_VARLINK_DEFINE_FIELD(resource, SD_VARLINK_STRING, 0));
 
 static SD_VARLINK_DEFINE_ERROR(
@@ -234,7 +249,8 @@ static SD_VARLINK_DEFINE_ERROR(
 SD_VARLINK_DEFINE_INTERFACE(
                 io_dmaheapd_Allocator,
                 "io.dmaheapd.Allocator",
-                SD_VARLINK_INTERFACE_COMMENT("Allocates dma-bufs from the kernel's dma-buf heaps, inside the client's control group."),
+                SD_VARLINK_INTERFACE_COMMENT("Allocates dma-bufs from the kernel's dma-buf heaps, inside the client's "
+                                             "control group."),
                 SD_VARLINK_SYMBOL_COMMENT("A dma-buf heap, present or loadable"),
                 &vl_type_Heap,
                 SD_VARLINK_SYMBOL_COMMENT("A dma-buf that was just allocated"),
@@ -247,26 +263,35 @@ SD_VARLINK_DEFINE_INTERFACE(
                 &vl_type_Client,
                 SD_VARLINK_SYMBOL_COMMENT("A buffer that the kernel still holds"),
                 &vl_type_LiveBuffer,
-                SD_VARLINK_SYMBOL_COMMENT("Allocates buffers and passes them as file descriptors. Do not pipeline this call: wait for its reply before "
-                                          "the next one, since the kernel may merge messages and their file descriptors."),
+                SD_VARLINK_SYMBOL_COMMENT("Allocates buffers and passes them as file descriptors. Do not pipeline this "
+                                          "call: wait for its reply before the next one, since the kernel may merge "
+                                          "messages and their file descriptors."),
                 &vl_method_Allocate,
-                SD_VARLINK_SYMBOL_COMMENT("Lists the heaps. With 'more', answers again, whole, whenever something in the list has changed."),
+                SD_VARLINK_SYMBOL_COMMENT("Lists the heaps. With 'more', answers again, whole, whenever something in "
+                                          "the list has changed."),
                 &vl_method_ListHeaps,
-                SD_VARLINK_SYMBOL_COMMENT("Reports what the caller holds, from a census of the kernel's buffers begun after the call arrived."),
+                SD_VARLINK_SYMBOL_COMMENT("Reports what the caller holds, from a census of the kernel's buffers begun "
+                                          "after the call arrived."),
                 &vl_method_GetUsage,
-                SD_VARLINK_SYMBOL_COMMENT("Lists all clients, from a census begun after the call arrived. For root only."),
+                SD_VARLINK_SYMBOL_COMMENT("Lists all clients, from a census begun after the call arrived. For root "
+                                          "only."),
                 &vl_method_ListClients,
-                SD_VARLINK_SYMBOL_COMMENT("Lists living buffers, from a census begun after the call arrived. For root only."),
+                SD_VARLINK_SYMBOL_COMMENT("Lists living buffers, from a census begun after the call arrived. For root "
+                                          "only."),
                 &vl_method_ListBuffers,
-                SD_VARLINK_SYMBOL_COMMENT("There is no such heap, and nobody declared a module for one of this name; or no heap serves this role"),
+                SD_VARLINK_SYMBOL_COMMENT("There is no such heap, and nobody declared a module for one of this name; "
+                                          "or no heap serves this role"),
                 &vl_error_NoSuchHeap,
                 SD_VARLINK_SYMBOL_COMMENT("The heap is known but cannot be used"),
                 &vl_error_HeapUnavailable,
                 SD_VARLINK_SYMBOL_COMMENT("The request would pass a limit; nothing was allocated"),
                 &vl_error_QuotaExceeded,
-                SD_VARLINK_SYMBOL_COMMENT("The kernel had no memory for the request, or its out-of-memory killer ended it"),
+                SD_VARLINK_SYMBOL_COMMENT("The kernel had no memory for the request, or its out-of-memory killer ended "
+                                          "it"),
                 &vl_error_OutOfMemory,
                 SD_VARLINK_SYMBOL_COMMENT("Something other than memory was short"),
                 &vl_error_OutOfResources,
                 SD_VARLINK_SYMBOL_COMMENT("The request was not done in time; nothing was allocated"),
                 &vl_error_TimedOut);
+
+/* clang-format on */

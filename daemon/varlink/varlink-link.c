@@ -102,7 +102,12 @@ int link_new(Manager *manager, sd_varlink *varlink, Link **ret) {
                 return log_debug_errno(r, "Refusing a connection whose peer cannot be identified: %m");
         (void) manager_admit(manager, &link->connection); /* link_dispatch() refuses calls where this failed */
 
-        r = input_watch_new(manager->event, sd_varlink_get_fd(varlink), on_input_arrived, on_input_stalled, link, &link->input_watch);
+        r = input_watch_new(manager->event,
+                        sd_varlink_get_fd(varlink),
+                        on_input_arrived,
+                        on_input_stalled,
+                        link,
+                        &link->input_watch);
         if (r < 0)
                 return r;
 

@@ -3,8 +3,8 @@
 
 #include <systemd/sd-varlink.h>
 
-#include "varlink/input-watch.h"
 #include "manager.h"
+#include "varlink/input-watch.h"
 
 /* One connection as sd-varlink has it, and the call that it waits for: at most one, since sd-varlink takes the next
  * call only after the reply. */
@@ -19,9 +19,9 @@ struct Link {
         sd_varlink *varlink; /* borrowed: sd-varlink keeps it until the disconnect callback */
         Connection connection;
         InputWatch *input_watch;
-        size_t asked_unread;      /* bytes of calls since the peer has answers to read */
-        bool subscribed;          /* to ListHeaps */
-        bool behind;              /* has not been sent the last change, since it had answers to read */
+        size_t asked_unread; /* bytes of calls since the peer has answers to read */
+        bool subscribed;     /* to ListHeaps */
+        bool behind;         /* has not been sent the last change, since it had answers to read */
 
         AllocateRequest *request; /* an Allocate without a reply yet */
         RoundWait *wait;          /* for a scan or a census, of another call without a reply yet */

@@ -11,6 +11,9 @@
 #include "varlink/varlink-link.h"
 #include "varlink/varlink-methods.h"
 
+/* Where a parameter goes in the local `p` of its method. */
+#define FIELD(member) offsetof(typeof(p), member)
+
 /* Reads the parameters of a call, if the connection is admitted. Returns 0; else an error reply was sent and the method
  * must return this value. */
 static int link_dispatch(Link *link, sd_json_variant *parameters, const sd_json_dispatch_field *table, void *ret) {
@@ -40,11 +43,13 @@ static void on_heaps_scanned(void *userdata) {
         Link *link = userdata;
 
         link->wait = NULL;
-        link_check(link, accounting_wait_census(link->manager->accounting, on_heaps_counted, link, &link->wait),
-                   "the list of heaps");
+        link_check(link,
+                        accounting_wait_census(link->manager->accounting, on_heaps_counted, link, &link->wait),
+                        "the list of heaps");
 }
 
-static int vl_method_list_heaps(sd_varlink *varlink _unused_, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
+static int vl_method_list_heaps(sd_varlink *varlink _unused_, sd_json_variant *parameters,
+                sd_varlink_method_flags_t flags, void *userdata) {
         Link *link = userdata;
 
         int r = link_dispatch_nothing(link, parameters);
@@ -89,7 +94,8 @@ static int build_usage(Link *link, sd_json_variant **ret) {
         return reply_json_usage(link->manager->accounting, link->connection.client, link->connection.peer, ret);
 }
 
-static int vl_method_get_usage(sd_varlink *varlink _unused_, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
+static int vl_method_get_usage(sd_varlink *varlink _unused_, sd_json_variant *parameters,
+                sd_varlink_method_flags_t flags, void *userdata) {
         Link *link = userdata;
 
         int r = link_dispatch_nothing(link, parameters);
@@ -103,7 +109,8 @@ static int build_clients(Link *link, sd_json_variant **ret) {
         return reply_json_clients(link->manager->accounting, &link->manager->clients, ret);
 }
 
-static int vl_method_list_clients(sd_varlink *varlink, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
+static int vl_method_list_clients(
+                sd_varlink *varlink, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
         Link *link = userdata;
 
         int r = link_dispatch_nothing(link, parameters);
@@ -127,14 +134,15 @@ static int dispatch_number(const char *name, sd_json_variant *variant, sd_json_d
         return sd_json_dispatch_uint64(name, variant, flags, userdata);
 }
 
-static int vl_method_list_buffers(sd_varlink *varlink, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
+static int vl_method_list_buffers(
+                sd_varlink *varlink, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
         struct {
                 const char *unit;
                 uint64_t uid;
         } p = { .uid = UINT64_MAX };
         static const sd_json_dispatch_field table[] = {
-                { "unit", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(typeof(p), unit), SD_JSON_NULLABLE },
-                { "uid", SD_JSON_VARIANT_UNSIGNED, dispatch_number, offsetof(typeof(p), uid), SD_JSON_NULLABLE },
+                { "unit", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, FIELD(unit), SD_JSON_NULLABLE },
+                { "uid", SD_JSON_VARIANT_UNSIGNED, dispatch_number, FIELD(uid), SD_JSON_NULLABLE },
                 {},
         };
         Link *link = userdata;
@@ -191,18 +199,19 @@ static bool on_replied(const AllocateReply *reply, void *userdata) {
         return false;
 }
 
-static int vl_method_allocate(sd_varlink *varlink, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
+static int vl_method_allocate(
+                sd_varlink *varlink, sd_json_variant *parameters, sd_varlink_method_flags_t flags, void *userdata) {
         struct {
                 const char *heap, *role, *access, *label;
                 uint64_t size, count;
         } p = { .count = 1 };
         static const sd_json_dispatch_field table[] = {
-                { "heap", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(typeof(p), heap), SD_JSON_NULLABLE },
-                { "role", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(typeof(p), role), SD_JSON_NULLABLE },
-                { "size", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, offsetof(typeof(p), size), SD_JSON_MANDATORY },
-                { "count", SD_JSON_VARIANT_UNSIGNED, dispatch_number, offsetof(typeof(p), count), SD_JSON_NULLABLE },
-                { "access", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(typeof(p), access), SD_JSON_NULLABLE },
-                { "label", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, offsetof(typeof(p), label), SD_JSON_NULLABLE },
+                { "heap", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, FIELD(heap), SD_JSON_NULLABLE },
+                { "role", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, FIELD(role), SD_JSON_NULLABLE },
+                { "size", SD_JSON_VARIANT_UNSIGNED, sd_json_dispatch_uint64, FIELD(size), SD_JSON_MANDATORY },
+                { "count", SD_JSON_VARIANT_UNSIGNED, dispatch_number, FIELD(count), SD_JSON_NULLABLE },
+                { "access", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, FIELD(access), SD_JSON_NULLABLE },
+                { "label", SD_JSON_VARIANT_STRING, sd_json_dispatch_const_string, FIELD(label), SD_JSON_NULLABLE },
                 {},
         };
         Link *link = userdata;
@@ -218,7 +227,8 @@ static int vl_method_allocate(sd_varlink *varlink, sd_json_variant *parameters, 
                 return sd_varlink_error_invalid_parameter_name(varlink, "access");
 
         const AllocateParameters asked = {
-                .heap = p.heap, .role = p.role,
+                .heap = p.heap,
+                .role = p.role,
                 .size = p.size,
                 .n_buffers = p.count,
                 .read_only = p.access && streq(p.access, "readOnly"),
@@ -230,15 +240,27 @@ static int vl_method_allocate(sd_varlink *varlink, sd_json_variant *parameters, 
         if (link_is_unread(link)) /* the fds would wait behind the unread answers */
                 return link_refuse(link, "inFlight");
 
-        return allocate_request_new(&link->manager->allocator, &link->connection, &asked, on_replied, link, &link->request);
+        return allocate_request_new(
+                        &link->manager->allocator, &link->connection, &asked, on_replied, link, &link->request);
 }
 
 int varlink_methods_bind(sd_varlink_server *server) {
-        return sd_varlink_server_bind_method_many(
-                        server,
-                        "io.dmaheapd.Allocator.Allocate", vl_method_allocate,
-                        "io.dmaheapd.Allocator.ListHeaps", vl_method_list_heaps,
-                        "io.dmaheapd.Allocator.GetUsage", vl_method_get_usage,
-                        "io.dmaheapd.Allocator.ListClients", vl_method_list_clients,
-                        "io.dmaheapd.Allocator.ListBuffers", vl_method_list_buffers);
+        static const struct {
+                const char *name;
+                sd_varlink_method_t method;
+        } methods[] = {
+                { "io.dmaheapd.Allocator.Allocate", vl_method_allocate },
+                { "io.dmaheapd.Allocator.ListHeaps", vl_method_list_heaps },
+                { "io.dmaheapd.Allocator.GetUsage", vl_method_get_usage },
+                { "io.dmaheapd.Allocator.ListClients", vl_method_list_clients },
+                { "io.dmaheapd.Allocator.ListBuffers", vl_method_list_buffers },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(methods); i++) {
+                int r = sd_varlink_server_bind_method(server, methods[i].name, methods[i].method);
+                if (r < 0)
+                        return r;
+        }
+
+        return 0;
 }

@@ -61,11 +61,13 @@ static void on_heaps_changed(void *userdata) {
 static int server_apply_limits(VarlinkServer *server) {
         const Config *config = server->manager->config;
 
-        int r = sd_varlink_server_set_connections_max(server->server, config->connections_max + CONNECTIONS_REFUSED_MAX);
+        int r = sd_varlink_server_set_connections_max(
+                        server->server, config->connections_max + CONNECTIONS_REFUSED_MAX);
         if (r < 0)
                 return r;
 
-        return sd_varlink_server_set_connections_per_uid_max(server->server, config->connections_per_user_max + CONNECTIONS_REFUSED_MAX);
+        return sd_varlink_server_set_connections_per_uid_max(
+                        server->server, config->connections_per_user_max + CONNECTIONS_REFUSED_MAX);
 }
 
 static int on_connect(sd_varlink_server *sd_server _unused_, sd_varlink *varlink, void *userdata) {
@@ -117,7 +119,8 @@ int varlink_server_new(Manager *manager, VarlinkServer **ret) {
 
         r = sd_varlink_server_new(&server->server, SD_VARLINK_SERVER_ACCOUNT_UID);
         if (r >= 0)
-                r = sd_varlink_server_set_info(server->server, "dmaheapd", manager_product(manager), PROJECT_VERSION, NULL);
+                r = sd_varlink_server_set_info(
+                                server->server, "dmaheapd", manager_product(manager), PROJECT_VERSION, NULL);
         if (r >= 0)
                 r = sd_varlink_server_add_interface(server->server, &vl_interface_io_dmaheapd_Allocator);
         if (r >= 0)
@@ -131,7 +134,13 @@ int varlink_server_new(Manager *manager, VarlinkServer **ret) {
         if (r >= 0)
                 r = sd_varlink_server_attach_event(server->server, manager->event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)
-                r = sd_event_add_time(manager->event, &server->behind_source, CLOCK_MONOTONIC, UINT64_MAX, 0, on_behind, server);
+                r = sd_event_add_time(manager->event,
+                                &server->behind_source,
+                                CLOCK_MONOTONIC,
+                                UINT64_MAX,
+                                0,
+                                on_behind,
+                                server);
         if (r < 0)
                 return log_error_errno(r, "Cannot set up the varlink server: %m");
 

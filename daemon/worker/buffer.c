@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
-#include "worker/buffer.h"
 #include "util/macro.h"
+#include "worker/buffer.h"
 
 int buffer_check(int fd, uint64_t size, uint64_t *ret_inode) {
         struct statfs fs;

@@ -28,7 +28,7 @@ struct SpawnerLink {
 };
 
 int spawner_link_new(sd_event *event, const char *path, spawner_reply_t on_reply, spawner_lost_t on_lost,
-                     void *userdata, SpawnerLink **ret) {
+                void *userdata, SpawnerLink **ret) {
         _cleanup_(spawner_link_freep) SpawnerLink *link = malloc(sizeof(SpawnerLink));
         if (!link)
                 return -ENOMEM;

@@ -18,7 +18,7 @@ typedef void (*spawner_lost_t)(void *userdata);
 
 /* Both callbacks come from the event loop. path: the program. Returns 0, or -ENOMEM. */
 int spawner_link_new(sd_event *event, const char *path, spawner_reply_t on_reply, spawner_lost_t on_lost,
-                     void *userdata, SpawnerLink **ret);
+                void *userdata, SpawnerLink **ret);
 
 /* Kills the spawner and waits for its end. Accepts NULL, returns NULL. */
 SpawnerLink *spawner_link_free(SpawnerLink *link);

@@ -11,10 +11,10 @@
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 
+#include "limits/memory-cgroup.h"
 #include "util/fd-util.h"
 #include "util/list.h"
 #include "util/log.h"
-#include "limits/memory-cgroup.h"
 #include "worker/worker-handle.h"
 #include "worker/worker-reply.h"
 
@@ -49,7 +49,7 @@ static WorkerJob *worker_job_free(WorkerJob *job) {
 DEFINE_CLEANUP(WorkerJob, worker_job_free);
 
 static int job_new(Worker *worker, const WorkerJobParameters *parameters, worker_done_t on_done, void *userdata,
-                   WorkerJob **ret) {
+                WorkerJob **ret) {
         _cleanup_(worker_job_freep) WorkerJob *job = malloc(sizeof(WorkerJob));
         if (!job)
                 return -ENOMEM;
@@ -170,8 +170,8 @@ static bool worker_receive(Worker *worker) {
         return true;
 }
 
-static int on_worker_socket(sd_event_source *source _unused_, int fd _unused_, uint32_t revents _unused_,
-                            void *userdata) {
+static int on_worker_socket(
+                sd_event_source *source _unused_, int fd _unused_, uint32_t revents _unused_, void *userdata) {
         Worker *worker = userdata;
 
         (void) worker_receive(worker);
@@ -195,8 +195,8 @@ static bool worker_was_oom_killed(Worker *worker) {
         return memory_cgroup_oom_kills(worker->cgroup_fd, &kills) >= 0 && kills > worker->oom_kills;
 }
 
-static int on_worker_exit(sd_event_source *source _unused_, int fd _unused_, uint32_t revents _unused_,
-                          void *userdata) {
+static int on_worker_exit(
+                sd_event_source *source _unused_, int fd _unused_, uint32_t revents _unused_, void *userdata) {
         Worker *worker = userdata;
 
         /* What the process sent before it died is still in the socket. */
@@ -391,7 +391,7 @@ bool worker_serves(const Worker *worker, const void *client, uint64_t cgroup_id)
 }
 
 int worker_submit(Worker *worker, const WorkerJobParameters *parameters, worker_done_t on_done, void *userdata,
-                  WorkerJob **ret) {
+                WorkerJob **ret) {
         _cleanup_(worker_job_freep) WorkerJob *job = NULL;
 
         int r = job_new(worker, parameters, on_done, userdata, &job);

@@ -38,11 +38,11 @@ struct Worker {
         uint64_t cgroup_id;
         int cgroup_fd;
         WorkerState state;
-        uint64_t spawn_id;  /* WORKER_SPAWNING: from the keeper's spawn() */
+        uint64_t spawn_id; /* WORKER_SPAWNING: from the keeper's spawn() */
         int socket_fd;
-        int worker_end_fd;  /* until the spawner has it */
+        int worker_end_fd; /* until the spawner has it */
         int pidfd;
-        WorkerJob *jobs;    /* in their order */
+        WorkerJob *jobs; /* in their order */
         uint64_t last_job_id;
         bool busy;          /* the first job was sent to the process, and is not over */
         bool proven;        /* this process has done a job */
@@ -68,7 +68,7 @@ bool worker_serves(const Worker *worker, const void *client, uint64_t cgroup_id)
 
 /* Queues a job; on_done is called later, never before this returns. Returns 0, or -errno: then nothing was queued. */
 int worker_submit(Worker *worker, const WorkerJobParameters *parameters, worker_done_t on_done, void *userdata,
-                  WorkerJob **ret);
+                WorkerJob **ret);
 
 /* The client has gone: the worker ends, from the event loop, when it has no jobs left. */
 void worker_forget_client(Worker *worker);

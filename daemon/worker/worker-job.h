@@ -8,14 +8,14 @@
 typedef struct WorkerJob WorkerJob;
 
 typedef struct WorkerJobParameters {
-        const void *client;  /* whose worker does it; only compared */
-        int cgroup_fd;       /* the client's control group, borrowed */
+        const void *client; /* whose worker does it; only compared */
+        int cgroup_fd;      /* the client's control group, borrowed */
         uint64_t cgroup_id;
-        int device_fd;       /* the heap's device, borrowed */
-        uint64_t size;       /* bytes of each buffer, whole pages */
-        uint32_t n_buffers;  /* 1 to BUFFERS_MAX */
-        uint32_t flags;      /* WORKER_READ_ONLY, WORKER_UDMABUF */
-        const char *label;   /* or NULL */
+        int device_fd;      /* the heap's device, borrowed */
+        uint64_t size;      /* bytes of each buffer, whole pages */
+        uint32_t n_buffers; /* 1 to BUFFERS_MAX */
+        uint32_t flags;     /* WORKER_READ_ONLY, WORKER_UDMABUF */
+        const char *label;  /* or NULL */
 } WorkerJobParameters;
 
 typedef enum WorkerOutcome {

@@ -110,7 +110,7 @@ static Worker *find_worker(const WorkerPool *pool, const WorkerJobParameters *pa
 }
 
 int worker_pool_submit(WorkerPool *pool, const WorkerJobParameters *parameters, worker_done_t on_done, void *userdata,
-                       WorkerJob **ret) {
+                WorkerJob **ret) {
         Worker *worker = find_worker(pool, parameters);
         if (worker)
                 return worker_submit(worker, parameters, on_done, userdata, ret);

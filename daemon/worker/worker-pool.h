@@ -21,7 +21,7 @@ DEFINE_CLEANUP(WorkerPool, worker_pool_free);
 /* Queues a job; on_done is called later, never before this returns. The parameters are not needed any more when this
  * returns. Returns 0, or -errno: then on_done is not called. */
 int worker_pool_submit(WorkerPool *pool, const WorkerJobParameters *parameters, worker_done_t on_done, void *userdata,
-                       WorkerJob **ret);
+                WorkerJob **ret);
 
 /* Ends a client's workers once their jobs are done: the client has no
  * connection left, and its address may be reused. */

@@ -7,7 +7,7 @@
 #include "worker/worker-reply.h"
 
 bool worker_reply_is_sound(const WorkerRequest *request, const WorkerReply *reply, const int *fds, size_t n_fds,
-                           WorkerBuffer *buffers) {
+                WorkerBuffer *buffers) {
         if (reply->id != request->id)
                 return false;
         if (reply->error != 0)

@@ -6,11 +6,11 @@
  * sends. */
 
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
 #include <linux/udmabuf.h>
 #include <pwd.h>
-#include <grp.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -38,15 +38,28 @@ static void seccomp_releasep(scmp_filter_ctx *filter) {
 
 static int build_filter(struct sock_fprog *ret) {
         static const int allowed[] = {
-                        SCMP_SYS(recvmsg),       SCMP_SYS(sendmsg),      SCMP_SYS(close),
-                        SCMP_SYS(exit_group),    SCMP_SYS(exit),         SCMP_SYS(memfd_create),
-                        SCMP_SYS(ftruncate),     SCMP_SYS(rt_sigreturn), SCMP_SYS(restart_syscall),
-                        SCMP_SYS(brk),           SCMP_SYS(munmap),
+                SCMP_SYS(recvmsg),
+                SCMP_SYS(sendmsg),
+                SCMP_SYS(close),
+                SCMP_SYS(exit_group),
+                SCMP_SYS(exit),
+                SCMP_SYS(memfd_create),
+                SCMP_SYS(ftruncate),
+                SCMP_SYS(rt_sigreturn),
+                SCMP_SYS(restart_syscall),
+                SCMP_SYS(brk),
+                SCMP_SYS(munmap),
 #ifdef __SANITIZE_ADDRESS__
-                        SCMP_SYS(mmap),          SCMP_SYS(mprotect),     SCMP_SYS(madvise),
-                        SCMP_SYS(getpid),        SCMP_SYS(gettid),       SCMP_SYS(sigaltstack),
-                        SCMP_SYS(write),         SCMP_SYS(futex),        SCMP_SYS(rt_sigprocmask),
-                        SCMP_SYS(clock_gettime),
+                SCMP_SYS(mmap),
+                SCMP_SYS(mprotect),
+                SCMP_SYS(madvise),
+                SCMP_SYS(getpid),
+                SCMP_SYS(gettid),
+                SCMP_SYS(sigaltstack),
+                SCMP_SYS(write),
+                SCMP_SYS(futex),
+                SCMP_SYS(rt_sigprocmask),
+                SCMP_SYS(clock_gettime),
 #endif
         };
         static const unsigned long ioctls[] = { DMA_HEAP_IOCTL_ALLOC, DMA_BUF_SET_NAME_B, UDMABUF_CREATE };
@@ -110,14 +123,12 @@ static void set_title(char *title) {
 /* The order matters: each step needs a privilege that a later one takes away. oom_score_adj is the spawner's, since it
  * cannot be written once the credentials have changed. */
 static int give_up_privileges(const WorkerContext *context) {
-        if (setgroups(0, NULL) < 0 ||
-            setresgid(context->gid, context->gid, context->gid) < 0 ||
-            setresuid(context->uid, context->uid, context->uid) < 0) /* which drops all capabilities */
+        if (setgroups(0, NULL) < 0 || setresgid(context->gid, context->gid, context->gid) < 0 ||
+                        setresuid(context->uid, context->uid, context->uid) < 0) /* which drops all capabilities */
                 return -errno;
 
-        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-            prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
-            prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) /* after the credentials, which reset it */
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
+                        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) /* after the credentials, which reset it */
                 return -errno;
 
         /* The parent may have died before PR_SET_PDEATHSIG. */
@@ -144,9 +155,8 @@ static int allocate_from_heap(int heap_fd, const WorkerRequest *request) {
 static int allocate_from_udmabuf(int device_fd, const WorkerRequest *request) {
         _cleanup_close_ int memory_fd = memfd_create("dmaheapd", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
-        if (memory_fd < 0 ||
-            ftruncate(memory_fd, request->size) < 0 ||
-            fcntl(memory_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        if (memory_fd < 0 || ftruncate(memory_fd, request->size) < 0 ||
+                        fcntl(memory_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
                 return -errno;
 
         struct udmabuf_create create = {
@@ -159,9 +169,8 @@ static int allocate_from_udmabuf(int device_fd, const WorkerRequest *request) {
 }
 
 static int allocate_one(int device_fd, const WorkerRequest *request) {
-        _cleanup_close_ int fd = request->flags & WORKER_UDMABUF ?
-                allocate_from_udmabuf(device_fd, request) :
-                allocate_from_heap(device_fd, request);
+        _cleanup_close_ int fd = request->flags & WORKER_UDMABUF ? allocate_from_udmabuf(device_fd, request) :
+                                                                   allocate_from_heap(device_fd, request);
 
         if (fd >= 0 && request->label[0] && ioctl(fd, DMA_BUF_SET_NAME_B, (uint64_t) (uintptr_t) request->label) < 0)
                 return -errno;

@@ -8,9 +8,9 @@
 typedef struct WorkerContext {
         uid_t uid; /* what workers run as */
         gid_t gid;
-        pid_t parent;              /* the spawner */
-        struct sock_fprog filter;  /* seccomp(2) allow-list */
-        char *title;               /* argv[0], which a worker overwrites with its own as far as there is room */
+        pid_t parent;             /* the spawner */
+        struct sock_fprog filter; /* seccomp(2) allow-list */
+        char *title;              /* argv[0], which a worker overwrites with its own as far as there is room */
 } WorkerContext;
 
 /* Builds the seccomp filter and looks up the user. title: the process's argv[0]. Returns 0, -ENOENT without a user

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
 /* Starts workers as the spawner does, and beside them bare copies of this process, which do nothing but answer: a line
- * 'KIND NANOSECONDS' each, from before clone3(2) to the first answer ("worker", "bare", "again", which is another "bare"),
- * and for one more question to a process that is there ("hop", and "echo" of a bare one). */
+ * 'KIND NANOSECONDS' each, from before clone3(2) to the first answer ("worker", "bare", "again", which is another
+ * "bare"), and for one more question to a process that is there ("hop", and "echo" of a bare one). */
 
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -35,7 +35,7 @@ static void ask(int fd, int device_fd) {
         WorkerReply reply;
 
         if (send_message(fd, &request, sizeof(request), &device_fd, 1, 0) < 0 ||
-            receive_message(fd, &reply, sizeof(reply), NULL, 0, NULL, 0) <= 0 || reply.error != EINVAL)
+                        receive_message(fd, &reply, sizeof(reply), NULL, 0, NULL, 0) <= 0 || reply.error != EINVAL)
                 die("ask");
 }
 

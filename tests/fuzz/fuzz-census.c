@@ -14,8 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
         for (size_t i = 0; i < result->n_entries; i++)
                 if (result->entries[i].inode != result->inodes[i] ||
-                    (i > 0 && result->inodes[i] <= result->inodes[i - 1]) ||
-                    strlen(result->entries[i].exporter) >= sizeof(result->exporters[0]))
+                                (i > 0 && result->inodes[i] <= result->inodes[i - 1]) ||
+                                strlen(result->entries[i].exporter) >= sizeof(result->exporters[0]))
                         abort();
         return 0;
 }

@@ -19,10 +19,10 @@ static void on_problem(const char *path, unsigned line, const char *message, voi
         *sum += strlen(path) + strlen(message) + line;
 }
 
-#define assert_that(expression)          \
-        do {                             \
-                if (!(expression))       \
-                        abort();         \
+#define assert_that(expression)    \
+        do {                       \
+                if (!(expression)) \
+                        abort();   \
         } while (0)
 
 /* The line of a text, counted from 1. *ret_size: without the newline. */
@@ -77,8 +77,8 @@ static void check_file(const char *path, const char *text, size_t size) {
                 check_assignment(file, i, text, size);
                 for (size_t j = 0; j < i && file->n_assignments < 100; j++)
                         assert_that(file->assignments[i].key[0] == 0 ||
-                                    !streq(file->assignments[i].section, file->assignments[j].section) ||
-                                    !streq(file->assignments[i].key, file->assignments[j].key));
+                                        !streq(file->assignments[i].section, file->assignments[j].section) ||
+                                        !streq(file->assignments[i].key, file->assignments[j].key));
         }
 }
 

@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "util/fd-util.h"
 #include "ledger/ledger-file.h"
 #include "ledger/ledger.h"
+#include "util/fd-util.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -16,10 +16,10 @@
 #include <sys/stat.h>
 #include <systemd/sd-event.h>
 
-#include "worker/buffer.h"
+#include "limits/memory-cgroup.h"
 #include "util/fd-util.h"
 #include "util/log.h"
-#include "limits/memory-cgroup.h"
+#include "worker/buffer.h"
 #include "worker/spawner-link.h"
 #include "worker/worker-pool.h"
 
@@ -102,7 +102,7 @@ int pidfd_send_signal(int pidfd, int signal, siginfo_t *info, unsigned flags) {
 }
 
 int spawner_link_new(sd_event *event _unused_, const char *path _unused_, spawner_reply_t on_reply,
-                     spawner_lost_t on_lost, void *userdata, SpawnerLink **ret) {
+                spawner_lost_t on_lost, void *userdata, SpawnerLink **ret) {
         fuzz.on_reply = on_reply;
         fuzz.on_lost = on_lost;
         fuzz.userdata = userdata;
@@ -123,7 +123,7 @@ int spawner_link_request(SpawnerLink *link _unused_, uint64_t id, int cgroup_fd 
                 return -ENOBUFS;
 
         fuzz.processes[fuzz.n_processes++] =
-                        (Process){.id = id, .socket_fd = fcntl(worker_fd, F_DUPFD_CLOEXEC, 3), .exit_fd = -EBADF};
+                        (Process) { .id = id, .socket_fd = fcntl(worker_fd, F_DUPFD_CLOEXEC, 3), .exit_fd = -EBADF };
         return 0;
 }
 
@@ -167,8 +167,7 @@ static void submit(void) {
                 .client = &fuzz.clients[how % CLIENTS],
                 .leaves = how & 0x40,
         };
-        int r = worker_pool_submit(
-                        fuzz.pool,
+        int r = worker_pool_submit(fuzz.pool,
                         &(WorkerJobParameters) {
                                 .client = job->client,
                                 .cgroup_fd = STDERR_FILENO,
@@ -232,12 +231,12 @@ static void process_read(Process *process) {
         size_t n_fds;
 
         int r = receive_message(process->socket_fd,
-                                &process->request,
-                                sizeof(process->request),
-                                &device_fd,
-                                1,
-                                &n_fds,
-                                MSG_DONTWAIT);
+                        &process->request,
+                        sizeof(process->request),
+                        &device_fd,
+                        1,
+                        &n_fds,
+                        MSG_DONTWAIT);
         if (r > 0) {
                 check(n_fds == 1);
                 safe_close(device_fd);
@@ -312,7 +311,7 @@ static bool step(void) {
         case 4:
                 if (fuzz.n_processes > 0)
                         process_step(&fuzz.processes[fuzz.n_processes - 1 - (what >> 3 & 3) % fuzz.n_processes],
-                                     what & 7);
+                                        what & 7);
                 break;
         case 5:
                 if (fuzz.n_jobs > 0) {

@@ -5,7 +5,7 @@
 Usage: check-house.py ROOT. Prints one line for each fault, and exits 1 if there is one.
 
 It checks which folder of daemon/ may include which, which folder may include which library, that no two
-nouns include each other in a circle, how long a file may be, and that every file names its licence."""
+nouns include each other in a circle, how long a file and a line may be, and that every file names its licence."""
 
 import pathlib
 import re
@@ -50,6 +50,7 @@ PURE = ['limits/quota', 'limits/policy', 'limits/identity']
 PURE_HEADERS = {'assert.h', 'errno.h', 'stdbool.h', 'stddef.h', 'stdint.h', 'stdlib.h', 'string.h', 'sys/types.h'}
 
 LINES_MAX = 500
+COLUMNS_MAX = 120
 
 # The folders of code that ships, whose files have at most LINES_MAX lines.
 SHIPPED = {'daemon', 'module', 'client'}
@@ -169,7 +170,7 @@ def check_circles(root: pathlib.Path) -> list[str]:
 
 
 def check_file(path: pathlib.Path, name: pathlib.PurePath) -> list[str]:
-    """Licence and length of one file of code."""
+    """Licence, length and width of one file of code."""
     try:
         lines = path.read_text(encoding='utf-8').splitlines()
     except UnicodeDecodeError:
@@ -181,6 +182,10 @@ def check_file(path: pathlib.Path, name: pathlib.PurePath) -> list[str]:
     shipped = path.suffix in {'.c', '.h'} and name.parts[0] in SHIPPED and 'tests' not in name.parts
     if shipped and len(lines) > LINES_MAX:
         faults.append(f'{name}: has {len(lines)} lines, more than {LINES_MAX}')
+    for number, line in enumerate(lines if path.suffix in {'.c', '.h'} else [], 1):
+        width = len(line.expandtabs(8))
+        if width > COLUMNS_MAX:
+            faults.append(f'{name}:{number}: has {width} columns, more than {COLUMNS_MAX}')
     return faults
 
 

@@ -50,6 +50,10 @@ FAULTS = [
      'client/: includes go in a circle: lib/call -> lib/connection -> lib/call'),
     ('a file of 501 lines', {'daemon/util/log.h': LICENCE + '\n' * 500},
      'daemon/util/log.h: has 501 lines, more than 500'),
+    ('a line of 121 columns', {'daemon/util/log.h': LICENCE + '/*' + 'x' * 119 + '\n'},
+     'daemon/util/log.h:2: has 121 columns, more than 120'),
+    ('tabs count to the next eighth column', {'daemon/util/log.h': LICENCE + '\t' * 15 + 'x\n'},
+     'daemon/util/log.h:2: has 121 columns, more than 120'),
     ('no licence', {'daemon/util/log.h': '#pragma once\n'},
      'daemon/util/log.h: does not name its licence'),
 ]
@@ -57,6 +61,7 @@ FAULTS = [
 # What is allowed to the last line and column.
 ALLOWED = [
     ('a file of 500 lines', {'daemon/util/log.h': LICENCE + '\n' * 499}),
+    ('a line of 120 columns', {'daemon/util/log.h': LICENCE + '/*' + 'x' * 118 + '\n'}),
 ]
 
 

@@ -9,9 +9,9 @@
 
 #include "accounting/accounting-internal.h"
 #include "config/config-load.h"
-#include "util/fd-util.h"
 #include "limits/memory-cgroup.h"
 #include "unit.h"
+#include "util/fd-util.h"
 
 #define KIB UINT64_C(1024)
 #define MIB (1024 * KIB)
@@ -68,17 +68,17 @@ static void world_begin(World *world) {
         assert_int_equal(ledger_open(world->ledger_fd, boot, &ledger, &set_aside), 0);
         assert_null(set_aside);
         assert_int_equal(accounting_new(
-                                 &(AccountingParts) {
-                                         .event = world->event,
-                                         .config = &world->config,
-                                         .heaps = &world->heaps,
-                                         .clients = &world->clients,
-                                         .cgroup_root_fd = world->cgroup_root_fd,
-                                         .meminfo = world->meminfo,
-                                         .ledger = ledger,
-                                 },
-                                 &world->accounting),
-                         0);
+                                         &(AccountingParts) {
+                                                 .event = world->event,
+                                                 .config = &world->config,
+                                                 .heaps = &world->heaps,
+                                                 .clients = &world->clients,
+                                                 .cgroup_root_fd = world->cgroup_root_fd,
+                                                 .meminfo = world->meminfo,
+                                                 .ledger = ledger,
+                                         },
+                                         &world->accounting),
+                        0);
 }
 
 static void world_end(World *world) {
@@ -97,8 +97,11 @@ static World *world_new(const char *configuration) {
         world->path = directory_new();
         assert_int_equal(sd_event_new(&world->event), 0);
 
-        file_print(world->path, "meminfo", "MemTotal: %llu kB\nMemAvailable: %llu kB\n",
-                   (unsigned long long) (MEMORY_TOTAL / KIB), (unsigned long long) (MEMORY_AVAILABLE / KIB));
+        file_print(world->path,
+                        "meminfo",
+                        "MemTotal: %llu kB\nMemAvailable: %llu kB\n",
+                        (unsigned long long) (MEMORY_TOTAL / KIB),
+                        (unsigned long long) (MEMORY_AVAILABLE / KIB));
         assert_true(asprintf(&world->meminfo, "%s/meminfo", world->path) > 0);
 
         file_print(world->path, "cgroup/cgroup.procs", "%s", "");
@@ -139,8 +142,9 @@ static void world_restart(World *world, bool kernel_charges, const uint64_t *ino
         for (size_t i = 0; i < n; i++)
                 entries[i] = (CensusEntry) { .inode = inodes[i], .size = 4096, .exporter = "someone else's" };
         assert_int_equal(accounting_adopt(world->accounting,
-                                          &(CensusResult) { .entries = entries, .inodes = (uint64_t *) inodes, .n_entries = n }),
-                         0);
+                                         &(CensusResult) {
+                                                 .entries = entries, .inodes = (uint64_t *) inodes, .n_entries = n }),
+                        0);
         free(entries);
 }
 
@@ -160,7 +164,8 @@ static void add_cgroup(const World *world, const char *path, const char *max, ui
         file_print(world->path, name, "%llu\n", (unsigned long long) current);
 }
 
-static Caller connect_unit(World *world, const char *unit, bool unit_is_user, const char *cgroup, uid_t uid, uid_t user) {
+static Caller connect_unit(
+                World *world, const char *unit, bool unit_is_user, const char *cgroup, uid_t uid, uid_t user) {
         char path[512];
         struct stat st;
 
@@ -211,11 +216,19 @@ static Heap *find_heap(World *world, const char *name) {
 }
 
 static int reserve(World *world, const Caller *caller, const char *heap, uint64_t size, uint32_t n, Reservation *ret,
-                   AccountingRefusal *ret_refusal) {
-        return accounting_reserve(world->accounting, &caller->peer, caller->client, find_heap(world, heap), size, n, ret, ret_refusal);
+                AccountingRefusal *ret_refusal) {
+        return accounting_reserve(world->accounting,
+                        &caller->peer,
+                        caller->client,
+                        find_heap(world, heap),
+                        size,
+                        n,
+                        ret,
+                        ret_refusal);
 }
 
-static int record(World *world, Reservation *reservation, const Caller *caller, const LedgerBuffer *buffers, uint32_t n) {
+static int record(
+                World *world, Reservation *reservation, const Caller *caller, const LedgerBuffer *buffers, uint32_t n) {
         return accounting_record(world->accounting, reservation, &caller->peer, "frame", buffers, n);
 }
 
@@ -257,20 +270,22 @@ static uint64_t cgroup_sum(const World *world, uint64_t id) {
 }
 
 /* Checks every account that one client's buffers of one heap are charged to, where there are no others. */
-static void assert_held(World *world, const Client *client, const char *heap, uint64_t bytes, uint64_t buffers, uint64_t reserved,
-                        bool has_reserve) {
+static void assert_held(World *world, const Client *client, const char *heap, uint64_t bytes, uint64_t buffers,
+                uint64_t reserved, bool has_reserve) {
         assert_account(&client->account, bytes, buffers, reserved);
         assert_account(&client->user->account, bytes, buffers, reserved);
         assert_account(share_of(world, client, heap), bytes, buffers, reserved);
         assert_account(&budget_of(world, heap)->total, bytes, buffers, reserved);
-        assert_account(&budget_of(world, heap)->others, has_reserve ? 0 : bytes, has_reserve ? 0 : buffers,
-                       has_reserve ? 0 : reserved);
+        assert_account(&budget_of(world, heap)->others,
+                        has_reserve ? 0 : bytes,
+                        has_reserve ? 0 : buffers,
+                        has_reserve ? 0 : reserved);
         assert_account(&world->accounting->system, bytes, buffers, reserved);
 }
 
 /* Reserves `fits` bytes, which succeeds, and one page more, which this limit must refuse. */
-static void assert_limit(World *world, const Caller *caller, const char *heap, uint64_t fits, QuotaScope scope, const char *name,
-                         uint64_t limit, uint64_t used) {
+static void assert_limit(World *world, const Caller *caller, const char *heap, uint64_t fits, QuotaScope scope,
+                const char *name, uint64_t limit, uint64_t used) {
         Reservation reservation = {};
         AccountingRefusal refusal = {};
         QuotaAccount before = world->accounting->system;
@@ -342,7 +357,14 @@ static void test_heap_limits(void **state) {
         /* A client may hold half of the region, by whichever of its names. */
         allocate(world, &a, "reserved", 8 * MIB, 1, 10);
         assert_limit(world, &a, "reserved", 24 * MIB, QUOTA_SCOPE_HEAP, "reserved", 32 * MIB, 8 * MIB);
-        assert_limit(world, &a, HEAP_DEFAULT_CMA_REGION, 24 * MIB, QUOTA_SCOPE_HEAP, HEAP_DEFAULT_CMA_REGION, 32 * MIB, 8 * MIB);
+        assert_limit(world,
+                        &a,
+                        HEAP_DEFAULT_CMA_REGION,
+                        24 * MIB,
+                        QUOTA_SCOPE_HEAP,
+                        HEAP_DEFAULT_CMA_REGION,
+                        32 * MIB,
+                        8 * MIB);
 
         /* All clients without a part in the reserve share the rest. */
         allocate(world, &a, HEAP_DEFAULT_CMA_REGION, 24 * MIB, 1, 20);
@@ -384,19 +406,37 @@ static void test_cgroup_limit(void **state) {
 
         add_cgroup(world, "/system.slice/camera.service", "67108864", 10 * MIB);
         Caller camera = connect_camera(world);
-        assert_limit(world, &camera, "system", 54 * MIB - WORKER, QUOTA_SCOPE_CGROUP, "/system.slice/camera.service", 64 * MIB,
-                     10 * MIB + WORKER);
+        assert_limit(world,
+                        &camera,
+                        "system",
+                        54 * MIB - WORKER,
+                        QUOTA_SCOPE_CGROUP,
+                        "/system.slice/camera.service",
+                        64 * MIB,
+                        10 * MIB + WORKER);
 
         allocate(world, &camera, "system", 4 * MIB, 2, 10);
-        assert_limit(world, &camera, "system", 46 * MIB - WORKER, QUOTA_SCOPE_CGROUP, "/system.slice/camera.service", 64 * MIB,
-                     18 * MIB + WORKER);
+        assert_limit(world,
+                        &camera,
+                        "system",
+                        46 * MIB - WORKER,
+                        QUOTA_SCOPE_CGROUP,
+                        "/system.slice/camera.service",
+                        64 * MIB,
+                        18 * MIB + WORKER);
         assert_int_equal(accounting_headroom(world->accounting, &camera.peer, &headroom), 0);
         assert_int_equal(headroom, 46 * MIB - WORKER);
 
         world->heaps.mem_accounting = true;
         allocate(world, &camera, "system", 4 * MIB, 2, 20);
-        assert_limit(world, &camera, "system", 46 * MIB - WORKER, QUOTA_SCOPE_CGROUP, "/system.slice/camera.service", 64 * MIB,
-                     18 * MIB + WORKER);
+        assert_limit(world,
+                        &camera,
+                        "system",
+                        46 * MIB - WORKER,
+                        QUOTA_SCOPE_CGROUP,
+                        "/system.slice/camera.service",
+                        64 * MIB,
+                        18 * MIB + WORKER);
 
         disconnect(world, &camera);
 }
@@ -419,9 +459,12 @@ static void test_memory_limit(void **state) {
         assert_limit(world, &camera, "system", 300 * MIB, QUOTA_SCOPE_SYSTEM, "", 924 * MIB, 624 * MIB);
 
         /* Allocated bytes are missing in MemAvailable, so they are not subtracted from it. */
-        assert_int_equal(record(world, &reservation, &camera,
-                                (LedgerBuffer[]) { { 10, 100 * MIB }, { 11, 100 * MIB } }, 2),
-                         0);
+        assert_int_equal(record(world,
+                                         &reservation,
+                                         &camera,
+                                         (LedgerBuffer[]) { { 10, 100 * MIB }, { 11, 100 * MIB } },
+                                         2),
+                        0);
         assert_false(accounting_in_flight(world->accounting));
         assert_limit(world, &camera, "system", 500 * MIB, QUOTA_SCOPE_SYSTEM, "", 924 * MIB, 424 * MIB);
 
@@ -438,17 +481,24 @@ static void test_order_of_refusals(void **state) {
         } steps[] = {
                 { "ClientBytesMax=1M\nUserBytesMax=2M\nSystemBytesMax=5M\nKeepAvailable=600M\n"
                   "[Heap reserved]\nClientBytesMax=3M\nReserveBytes=58M\n",
-                  QUOTA_SCOPE_CLIENT, 1 * MIB },
-                { "UserBytesMax=2M\nSystemBytesMax=5M\nKeepAvailable=600M\n[Heap reserved]\nClientBytesMax=3M\nReserveBytes=58M\n",
-                  QUOTA_SCOPE_USER, 2 * MIB },
+                        QUOTA_SCOPE_CLIENT,
+                        1 * MIB },
+                { "UserBytesMax=2M\nSystemBytesMax=5M\nKeepAvailable=600M\n[Heap "
+                  "reserved]\nClientBytesMax=3M\nReserveBytes=58M\n",
+                        QUOTA_SCOPE_USER,
+                        2 * MIB },
                 { "SystemBytesMax=5M\nKeepAvailable=600M\n[Heap reserved]\nClientBytesMax=3M\nReserveBytes=58M\n",
-                  QUOTA_SCOPE_HEAP, 3 * MIB },
+                        QUOTA_SCOPE_HEAP,
+                        3 * MIB },
                 { "SystemBytesMax=5M\nKeepAvailable=600M\n[Heap reserved]\nClientBytesMax=infinity\nReserveBytes=58M\n",
-                  QUOTA_SCOPE_HEAP, 64 * MIB },
+                        QUOTA_SCOPE_HEAP,
+                        64 * MIB },
                 { "SystemBytesMax=5M\nKeepAvailable=600M\n[Heap reserved]\nClientBytesMax=infinity\nReserveBytes=58M\n",
-                  QUOTA_SCOPE_SYSTEM, 5 * MIB },
+                        QUOTA_SCOPE_SYSTEM,
+                        5 * MIB },
                 { "KeepAvailable=600M\n[Heap reserved]\nClientBytesMax=infinity\nReserveBytes=58M\n",
-                  QUOTA_SCOPE_HEAP, 6 * MIB },
+                        QUOTA_SCOPE_HEAP,
+                        6 * MIB },
                 { "KeepAvailable=600M\n[Heap reserved]\nClientBytesMax=infinity\n", QUOTA_SCOPE_CGROUP, 7 * MIB },
         };
         (void) state;
@@ -463,7 +513,10 @@ static void test_order_of_refusals(void **state) {
                 Caller a = connect_unit(world, "a.service", false, "/a", 1, 1);
                 assert_int_equal(reserve(world, &a, "reserved", size, 1, &reservation, &refusal), -EDQUOT);
                 if (refusal.scope != steps[i].scope || refusal.limit != steps[i].limit)
-                        fail_msg("step %zu: scope %d, limit %llu", i, refusal.scope, (unsigned long long) refusal.limit);
+                        fail_msg("step %zu: scope %d, limit %llu",
+                                        i,
+                                        refusal.scope,
+                                        (unsigned long long) refusal.limit);
                 assert_account(&world->accounting->system, 0, 0, 0);
                 disconnect(world, &a);
         }
@@ -489,8 +542,10 @@ static void test_overflow(void **state) {
         AccountingRefusal refusal;
         (void) state;
 
-        assert_int_equal(reserve(world, &camera, "system", UINT64_C(1) << 32, UINT32_MAX, &reservation, &refusal), -EDQUOT);
-        assert_int_equal(reserve(world, &camera, "system", (UINT64_C(1) << 33) + 1, UINT32_MAX, &reservation, &refusal), -EOVERFLOW);
+        assert_int_equal(reserve(world, &camera, "system", UINT64_C(1) << 32, UINT32_MAX, &reservation, &refusal),
+                        -EDQUOT);
+        assert_int_equal(reserve(world, &camera, "system", (UINT64_C(1) << 33) + 1, UINT32_MAX, &reservation, &refusal),
+                        -EOVERFLOW);
         assert_account(&world->accounting->system, 0, 0, 0);
         disconnect(world, &camera);
 }
@@ -587,7 +642,8 @@ static void test_record_refused(void **state) {
 
         allocate(world, &camera, "system", MIB, 1, 10);
         assert_int_equal(reserve(world, &camera, "system", MIB, 2, &reservation, &refusal), 0);
-        assert_int_equal(record(world, &reservation, &camera, (LedgerBuffer[]) { { 11, MIB }, { 10, MIB } }, 2), -EEXIST);
+        assert_int_equal(record(world, &reservation, &camera, (LedgerBuffer[]) { { 11, MIB }, { 10, MIB } }, 2),
+                        -EEXIST);
         assert_held(world, camera.client, "system", 3 * MIB, 3, 2 * MIB, false);
         assert_int_equal(cgroup_sum(world, caller_ids(&camera)->ids[0]), 3 * MIB);
         assert_int_equal(find_heap(world, "system")->bytes_used, MIB);
@@ -676,7 +732,8 @@ static void test_adopt(void **state) {
 
                 world->heaps.mem_accounting = kernel_charges;
                 Caller camera = connect_camera(world);
-                Caller second = connect_unit(world, "display.service", false, "/system.slice/display.service", 33, 1000);
+                Caller second = connect_unit(
+                                world, "display.service", false, "/system.slice/display.service", 33, 1000);
                 CgroupIds ids = *caller_ids(&camera);
                 allocate(world, &camera, "system", 3 * MIB, 2, 10);
                 allocate(world, &camera, "reserved", 5 * MIB, 1, 12);
@@ -722,7 +779,8 @@ static void test_adopt(void **state) {
 
 /* Adopted bytes count against every limit. */
 static void test_limits_after_restart(void **state) {
-        _cleanup_world_ World *world = world_new("UserBytesMax=40M\n[Heap reserved]\nReserveBytes=16M\nReserveFor=camera.service\n");
+        _cleanup_world_ World *world =
+                        world_new("UserBytesMax=40M\n[Heap reserved]\nReserveBytes=16M\nReserveFor=camera.service\n");
         (void) state;
 
         add_cgroup(world, "/system.slice/camera.service", "33554432", 0);
@@ -742,8 +800,14 @@ static void test_limits_after_restart(void **state) {
         assert_limit(world, &other, "reserved", 2 * MIB, QUOTA_SCOPE_HEAP, "reserved", 32 * MIB, 30 * MIB);
         assert_limit(world, &third, "reserved", 14 * MIB, QUOTA_SCOPE_HEAP, "reserved", 64 * MIB, 50 * MIB);
         assert_limit(world, &second, "system", 20 * MIB, QUOTA_SCOPE_USER, "1000", 40 * MIB, 20 * MIB);
-        assert_limit(world, &camera, "system", 12 * MIB - WORKER, QUOTA_SCOPE_CGROUP, "/system.slice/camera.service", 32 * MIB,
-                     20 * MIB + WORKER);
+        assert_limit(world,
+                        &camera,
+                        "system",
+                        12 * MIB - WORKER,
+                        QUOTA_SCOPE_CGROUP,
+                        "/system.slice/camera.service",
+                        32 * MIB,
+                        20 * MIB + WORKER);
 
         disconnect(world, &camera);
         disconnect(world, &other);
@@ -758,17 +822,20 @@ static void test_adopt_unattributed(void **state) {
         (void) state;
 
         assert_int_equal(ledger_add(accounting_ledger(world->accounting),
-                                    &(LedgerEntry) {
-                                            .owner = &(Identity) {
-                                                    .cgroup = (char *) LEDGER_UNATTRIBUTED,
-                                                    .cgroup_ids = none,
-                                                    .uid = (uid_t) -1,
-                                                    .user = (uid_t) -1,
-                                            },
-                                            .heap = "system",
-                                    },
-                                    &(LedgerBuffer) { 10, 3 * MIB }, 1, NULL),
-                         0);
+                                         &(LedgerEntry) {
+                                                 .owner =
+                                                                 &(Identity) {
+                                                                         .cgroup = (char *) LEDGER_UNATTRIBUTED,
+                                                                         .cgroup_ids = none,
+                                                                         .uid = (uid_t) -1,
+                                                                         .user = (uid_t) -1,
+                                                                 },
+                                                 .heap = "system",
+                                         },
+                                         &(LedgerBuffer) { 10, 3 * MIB },
+                                         1,
+                                         NULL),
+                        0);
         world_restart(world, false, (const uint64_t[]) { 10 }, 1);
 
         assert_null(world->clients.clients);
@@ -815,7 +882,8 @@ static void test_reload(void **state) {
 
 /* A peer may use a heap by its uid, a group or its unit; a rule for one name of a region is for all of them. */
 static void test_may_use(void **state) {
-        _cleanup_world_ World *world = world_new("[Heap reserved]\nAllowUsers=1000\nAllowGroups=44\nAllowUnits=a.service\n");
+        _cleanup_world_ World *world =
+                        world_new("[Heap reserved]\nAllowUsers=1000\nAllowGroups=44\nAllowUnits=a.service\n");
         Caller camera = connect_camera(world);
         Caller a = connect_unit(world, "a.service", false, "/a", 1, 1);
         Caller user_a = connect_unit(world, "a.service", true, "/u", 1, 1);

@@ -8,8 +8,8 @@
 #include <sys/pidfd.h>
 
 #include "accounting/census-rounds.h"
-#include "util/fd-util.h"
 #include "unit-loop.h"
+#include "util/fd-util.h"
 
 /* What becomes of one census after the other; the last stands for all further ones. */
 typedef enum Fate {
@@ -23,13 +23,13 @@ typedef struct Fixture {
         CensusRounds *rounds;
         CensusMethod method;
         Fate fates[4];
-        bool held;             /* children wait for the release */
+        bool held; /* children wait for the release */
         int release_fds[2];
         unsigned n_started, n_finished, n_ended, n_done;
         uint64_t started_at;   /* the last one, by now_usec() */
         uint64_t now_sequence; /* as if of the ledger */
         uint64_t ended_sequence;
-        int run_pidfd;         /* of the last one */
+        int run_pidfd; /* of the last one */
 } Fixture;
 
 static Fixture fixture;

@@ -9,9 +9,9 @@
 #include <sys/mman.h>
 
 #include "census/census-bufinfo.h"
+#include "unit.h"
 #include "util/fd-util.h"
 #include "util/macro.h"
-#include "unit.h"
 
 #define HEAD "\nDma-buf Objects:\nsize    \tflags   \tmode    \tcount   \texp_name\tino     \tname\n"
 #define ATTACHED "\tAttached Devices:\nTotal 0 devices attached\n\n"
@@ -24,14 +24,13 @@ static void test_bufinfo(void **state) {
         _cleanup_(census_result_freep) CensusResult *result = NULL;
         (void) state;
 
-        assert_int_equal(
-                        parse(HEAD
-                              "00008192\t00000002\t00080007\t00000001\tsystem\t00000044\t<none>\n" ATTACHED
-                              "104857600\t00000002\t00080007\t00000002\tdefault_cma_region\t00000009\tcamera frame\n"
-                              "\tAttached Devices:\n\tvgem\nTotal 1 devices attached\n\n"
-                              "00004096\t00000002\t00080007\t00000001\tsystem\t123456789012\ttab\there\n" ATTACHED
-                              "\nTotal 3 objects, 104869888 bytes\n",
-                              &result),
+        assert_int_equal(parse(HEAD "00008192\t00000002\t00080007\t00000001\tsystem\t00000044\t<none>\n" ATTACHED
+                                    "104857600\t00000002\t00080007\t00000002\tdefault_cma_region\t00000009\tcamera "
+                                    "frame\n"
+                                    "\tAttached Devices:\n\tvgem\nTotal 1 devices attached\n\n"
+                                    "00004096\t00000002\t00080007\t00000001\tsystem\t123456789012\ttab\there\n" ATTACHED
+                                    "\nTotal 3 objects, 104869888 bytes\n",
+                                         &result),
                         0);
         assert_int_equal(result->n_entries, 3);
         assert_int_equal(result->entries[0].inode, 9);
@@ -67,7 +66,8 @@ static void test_bufinfo_forged(void **state) {
                 char text[1024];
 
                 assert_true(strlen(names[i]) <= 31);
-                (void) snprintf(text, sizeof(text),
+                (void) snprintf(text,
+                                sizeof(text),
                                 HEAD "00004096\t00000002\t00080007\t00000001\tsystem\t00000044\t%s\n" ATTACHED
                                      "\nTotal 1 objects, 4096 bytes\n",
                                 names[i]);

@@ -9,9 +9,9 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
+#include "unit.h"
 #include "util/child.h"
 #include "util/fd-util.h"
-#include "unit.h"
 
 #define DEADLINE_MSEC (30 * 1000)
 
@@ -24,15 +24,14 @@ static void assert_ended(const Child *child) {
 static Child *start(child_function_t run, void *userdata, uint64_t result_size_max) {
         Child *child = NULL;
 
-        assert_int_equal(
-                        child_start(
-                                        &(ChildParameters) {
-                                                .name = "unit-child",
-                                                .run = run,
-                                                .userdata = userdata,
-                                                .result_size_max = result_size_max,
-                                        },
-                                        &child),
+        assert_int_equal(child_start(
+                                         &(ChildParameters) {
+                                                 .name = "unit-child",
+                                                 .run = run,
+                                                 .userdata = userdata,
+                                                 .result_size_max = result_size_max,
+                                         },
+                                         &child),
                         0);
         return child;
 }
@@ -137,16 +136,15 @@ static void test_descriptors(void **state) {
                 Child *child;
 
                 print_message("row %zu\n", i);
-                assert_int_equal(
-                                child_start(
-                                                &(ChildParameters) {
-                                                        .name = "unit-child",
-                                                        .run = list_fds,
-                                                        .keep_fds = rows[i].keep,
-                                                        .n_keep_fds = rows[i].n_keep,
-                                                        .result_size_max = 64,
-                                                },
-                                                &child),
+                assert_int_equal(child_start(
+                                                 &(ChildParameters) {
+                                                         .name = "unit-child",
+                                                         .run = list_fds,
+                                                         .keep_fds = rows[i].keep,
+                                                         .n_keep_fds = rows[i].n_keep,
+                                                         .result_size_max = 64,
+                                                 },
+                                                 &child),
                                 0);
                 assert_int_equal(child_finish(child, &fd), 0);
                 assert_result(fd, rows[i].expected);
@@ -159,15 +157,14 @@ static void test_too_many_descriptors(void **state) {
         Child *child = NULL;
         (void) state;
 
-        assert_int_equal(
-                        child_start(
-                                        &(ChildParameters) {
-                                                .name = "unit-child",
-                                                .run = list_fds,
-                                                .keep_fds = (int[CHILD_KEEP_MAX + 1]) {},
-                                                .n_keep_fds = CHILD_KEEP_MAX + 1,
-                                        },
-                                        &child),
+        assert_int_equal(child_start(
+                                         &(ChildParameters) {
+                                                 .name = "unit-child",
+                                                 .run = list_fds,
+                                                 .keep_fds = (int[CHILD_KEEP_MAX + 1]){},
+                                                 .n_keep_fds = CHILD_KEEP_MAX + 1,
+                                         },
+                                         &child),
                         -EINVAL);
         assert_null(child);
 }
@@ -181,11 +178,11 @@ static int tell_signals(int result_fd, void *userdata _unused_) {
 
         char text[64];
         int n = snprintf(text,
-                         sizeof(text),
-                         "%s %d %d",
-                         name,
-                         sigismember(&blocked, SIGTERM),
-                         sigismember(&blocked, SIGUSR1));
+                        sizeof(text),
+                        "%s %d %d",
+                        name,
+                        sigismember(&blocked, SIGTERM),
+                        sigismember(&blocked, SIGUSR1));
         return pwrite_all(result_fd, text, n, 0);
 }
 
@@ -209,11 +206,11 @@ static int start_and_die(int result_fd _unused_, void *userdata) {
         const int *pipe_fd = userdata;
         Child *child;
 
-        int r = child_start(&(ChildParameters){.name = "unit-grandchild",
-                                               .run = wait_for_signal,
-                                               .keep_fds = pipe_fd,
-                                               .n_keep_fds = 1},
-                            &child);
+        int r = child_start(&(ChildParameters) { .name = "unit-grandchild",
+                                    .run = wait_for_signal,
+                                    .keep_fds = pipe_fd,
+                                    .n_keep_fds = 1 },
+                        &child);
         return r;
 }
 
@@ -228,16 +225,15 @@ static void test_death_of_parent(void **state) {
         assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
         _cleanup_close_ int read_fd = fds[0];
 
-        assert_int_equal(
-                        child_start(
-                                        &(ChildParameters) {
-                                                .name = "unit-child",
-                                                .run = start_and_die,
-                                                .userdata = &fds[1],
-                                                .keep_fds = &fds[1],
-                                                .n_keep_fds = 1,
-                                        },
-                                        &child),
+        assert_int_equal(child_start(
+                                         &(ChildParameters) {
+                                                 .name = "unit-child",
+                                                 .run = start_and_die,
+                                                 .userdata = &fds[1],
+                                                 .keep_fds = &fds[1],
+                                                 .n_keep_fds = 1,
+                                         },
+                                         &child),
                         0);
         safe_close(fds[1]);
         assert_int_equal(child_finish(child, &result_fd), 0);

@@ -10,11 +10,12 @@
 #include <sys/wait.h>
 
 #include "clients/client.h"
-#include "util/fd-util.h"
 #include "clients/peer.h"
 #include "unit.h"
+#include "util/fd-util.h"
 
-static Client *get(ClientRegistry *registry, const char *unit, bool unit_is_user, uint64_t cgroup_id, uid_t uid, uid_t user) {
+static Client *get(ClientRegistry *registry, const char *unit, bool unit_is_user, uint64_t cgroup_id, uid_t uid,
+                uid_t user) {
         const Identity identity = {
                 .unit = (char *) unit,
                 .unit_is_user = unit_is_user,
@@ -92,7 +93,8 @@ static void test_same_cgroup(void **state) {
 /* Clients of one user share its account, which is freed with the last of them. */
 static void test_users(void **state) {
         ClientRegistry registry = {};
-        Client *a = get(&registry, "a.service", false, 1, 33, 1000), *b = get(&registry, "b.service", false, 2, 34, 1000);
+        Client *a = get(&registry, "a.service", false, 1, 33, 1000),
+               *b = get(&registry, "b.service", false, 2, 34, 1000);
         Client *c = get(&registry, "c.service", false, 3, 33, 33);
         (void) state;
 
@@ -122,7 +124,9 @@ static void test_release(void **state) {
         assert_ptr_equal(registry.clients, client);
 
         for (uint64_t bytes = 0; bytes <= 1; bytes++) {
-                QuotaDemand demand = { .account = &client->account, .bytes_max = LIMIT_INFINITY, .buffers_max = LIMIT_INFINITY };
+                QuotaDemand demand = {
+                        .account = &client->account, .bytes_max = LIMIT_INFINITY, .buffers_max = LIMIT_INFINITY
+                };
 
                 assert_int_equal(quota_reserve(&charge, &demand, 1, bytes, 1 - bytes, NULL), 0);
                 client->n_connections = 0;

@@ -153,7 +153,9 @@ static void test_values(void **state) {
                 assert_int_equal(file->assignments[1].line, 2);
                 if (strcmp(file->assignments[1].value, rows[i].value) != 0) {
                         print_error("'%s' is '%s' and not '%s'\n",
-                                    rows[i].line, file->assignments[1].value, rows[i].value);
+                                        rows[i].line,
+                                        file->assignments[1].value,
+                                        rows[i].value);
                         n_wrong++;
                 }
         }
@@ -205,8 +207,9 @@ static void test_files(void **state) {
                 { "[A\nB=c\n", "", "1: " NO_SECTION },
                 { "[A] b\n", "", "1: " NO_SECTION },
                 { "[A]]\n[[A]]\n[A[b]]\n", "", "1: " NO_SECTION "2: " NO_SECTION "3: " NO_SECTION },
-                { "[A#]\n[A;]\n[A\"]\n[A']\n", "",
-                  "1: " NO_SECTION "2: " NO_SECTION "3: " NO_SECTION "4: " NO_SECTION },
+                { "[A#]\n[A;]\n[A\"]\n[A']\n",
+                        "",
+                        "1: " NO_SECTION "2: " NO_SECTION "3: " NO_SECTION "4: " NO_SECTION },
                 { "[A=b]\n[A\\]\n", "", "1: " NO_SECTION "2: " NO_SECTION },
                 { "[A]\nB=c\n[\nB=d\n[A]\nC=e\n", "1[A]|2[A]B=c|5[A]|6[A]C=e|", "3: " NO_SECTION },
 
@@ -214,8 +217,9 @@ static void test_files(void **state) {
                 { "[A]\nB\n", "1[A]|", "2: " NEITHER },
                 { "[A]\nB c\n", "1[A]|", "2: " NEITHER },
                 { "[A]\n=c\n", "1[A]|", "2: " NEITHER },
-                { "[A]\nB-c=d\nB.c=d\n\xc3\xa4=d\n\"B\"=d\n", "1[A]|",
-                  "2: " NEITHER "3: " NEITHER "4: " NEITHER "5: " NEITHER },
+                { "[A]\nB-c=d\nB.c=d\n\xc3\xa4=d\n\"B\"=d\n",
+                        "1[A]|",
+                        "2: " NEITHER "3: " NEITHER "4: " NEITHER "5: " NEITHER },
                 { "[A]\nB c=d\n", "1[A]|", "2: " NEITHER },
                 { "[A]\nB # = c\n", "1[A]|", "2: " NEITHER },
                 { "[A]\nB=c\n  d\n", "1[A]|2[A]B=c|", "3: " NEITHER },
@@ -233,16 +237,21 @@ static void test_files(void **state) {
 
                 /* A key that is given twice has no value at all; the same key of another section is another key. */
                 { "[A]\nB=c\nB=c\n", "1[A]|", "3: B= " TWICE " 2; none of its values is taken\n" },
-                { "[A]\nB=c\nD=e\n[A]\nB=f\n", "1[A]|3[A]D=e|4[A]|",
-                  "5: B= " TWICE " 2; none of its values is taken\n" },
+                { "[A]\nB=c\nD=e\n[A]\nB=f\n",
+                        "1[A]|3[A]D=e|4[A]|",
+                        "5: B= " TWICE " 2; none of its values is taken\n" },
                 { "[A b]\nB=c\n[A  b]\nB=c\n", "1[A b]|3[A b]|", "4: B= " TWICE " 2; none of its values is taken\n" },
-                { "[A]\nB=1\nB=2\nB=3\nC=4\n", "1[A]|5[A]C=4|",
-                  "3: B= " TWICE " 2; none of its values is taken\n4: B= " TWICE " 2; none of its values is taken\n" },
+                { "[A]\nB=1\nB=2\nB=3\nC=4\n",
+                        "1[A]|5[A]C=4|",
+                        "3: B= " TWICE " 2; none of its values is taken\n4: B= " TWICE
+                        " 2; none of its values is taken\n" },
                 { "[A]\nB=c\nb=d\n[a]\nB=e\n", "1[A]|2[A]B=c|3[A]b=d|4[a]|5[a]B=e|", "" },
                 /* They are reported by the order of their sections and keys, after all lines have been read. */
-                { "[B]\nD=1\nC=2\nD=3\nC=4\n[A]\nE=1\nE=2\nx\n", "1[B]|6[A]|",
-                  "9: " NEITHER "8: E= " TWICE " 7; none of its values is taken\n"
-                  "5: C= " TWICE " 3; none of its values is taken\n4: D= " TWICE " 2; none of its values is taken\n" },
+                { "[B]\nD=1\nC=2\nD=3\nC=4\n[A]\nE=1\nE=2\nx\n",
+                        "1[B]|6[A]|",
+                        "9: " NEITHER "8: E= " TWICE " 7; none of its values is taken\n"
+                        "5: C= " TWICE " 3; none of its values is taken\n4: D= " TWICE
+                        " 2; none of its values is taken\n" },
         };
         (void) state;
 

@@ -25,8 +25,7 @@ static void on_problem(const char *path, unsigned line, const char *message, voi
         size_t n = strlen(problems->text);
 
         assert_int_equal(strncmp(path, problems->root, strlen(problems->root)), 0);
-        (void) snprintf(
-                        problems->text + n,
+        (void) snprintf(problems->text + n,
                         sizeof(problems->text) - n,
                         "%s:%u: %s\n",
                         path + strlen(problems->root) + 1,
@@ -97,18 +96,19 @@ static void test_everything(void **state) {
         _cleanup_(directory_removep) char *root = directory_new();
         (void) state;
 
-        file_print(root, MAIN,
-                   "# a comment\n; another\n\n"
-                   "[Daemon]\nIdleTimeoutSec=1min\nAllocationTimeoutSec=2s\n"
-                   "ConnectionsMax=10\nConnectionsPerUserMax=3\n"
-                   "[Limits]\nEnforce=no\nClientBytesMax=10%%        # of RAM; or bytes\n"
-                   "  ClientBuffersMax = infinity\n"
-                   "UserBytesMax=\"2G\"\nSystemBytesMax=infinity\nKeepAvailable=64M\n"
-                   "[Heap default_cma_region]   # the camera's\nClientBytesMax=12.5%%\nReserveBytes=16M\n"
-                   "ReserveFor=camera.service display.service\n"
-                   "AllowUsers=root 4294967294\nAllowGroups=0\nAllowUnits=a.service\n"
-                   "[Role contiguous]\nHeaps=default_cma_region linux,cma my*\n[Role video]\nHeaps=system\n"
-                   "[Client camera.service]\nClientBytesMax=1G\nClientBuffersMax=4096");
+        file_print(root,
+                        MAIN,
+                        "# a comment\n; another\n\n"
+                        "[Daemon]\nIdleTimeoutSec=1min\nAllocationTimeoutSec=2s\n"
+                        "ConnectionsMax=10\nConnectionsPerUserMax=3\n"
+                        "[Limits]\nEnforce=no\nClientBytesMax=10%%        # of RAM; or bytes\n"
+                        "  ClientBuffersMax = infinity\n"
+                        "UserBytesMax=\"2G\"\nSystemBytesMax=infinity\nKeepAvailable=64M\n"
+                        "[Heap default_cma_region]   # the camera's\nClientBytesMax=12.5%%\nReserveBytes=16M\n"
+                        "ReserveFor=camera.service display.service\n"
+                        "AllowUsers=root 4294967294\nAllowGroups=0\nAllowUnits=a.service\n"
+                        "[Role contiguous]\nHeaps=default_cma_region linux,cma my*\n[Role video]\nHeaps=system\n"
+                        "[Client camera.service]\nClientBytesMax=1G\nClientBuffersMax=4096");
         _cleanup_(config_freep) Config *config = load(root, "");
 
         assert_int_equal(config->idle_timeout_usec, 60 * USEC_PER_SEC);
@@ -160,10 +160,11 @@ static void test_bounds(void **state) {
         _cleanup_(directory_removep) char *root = directory_new();
         (void) state;
 
-        file_print(root, MAIN,
-                   "[Daemon]\nConnectionsMax=65536\nConnectionsPerUserMax=1\n"
-                   "IdleTimeoutSec=0\nAllocationTimeoutSec=1us\n"
-                   "[Limits]\nClientBytesMax=0\nClientBuffersMax=9223372036854775807\nKeepAvailable=100%%\n");
+        file_print(root,
+                        MAIN,
+                        "[Daemon]\nConnectionsMax=65536\nConnectionsPerUserMax=1\n"
+                        "IdleTimeoutSec=0\nAllocationTimeoutSec=1us\n"
+                        "[Limits]\nClientBytesMax=0\nClientBuffersMax=9223372036854775807\nKeepAvailable=100%%\n");
         _cleanup_(config_freep) Config *config = load(root, "");
 
         assert_int_equal(config->connections_max, 65536);
@@ -179,58 +180,58 @@ static void test_problems(void **state) {
         _cleanup_(directory_removep) char *root = directory_new();
         (void) state;
 
-        file_print(root, MAIN,
-                   "Stray=1\n"                                    /* 1 */
-                   "[Limits]\n"                                   /* 2 */
-                   "junk\n"                                       /* 3 */
-                   "ClientBytesMax=150%%\n"                       /* 4 */
-                   "UserBytesMax=40%%\n"                          /* 5 */
-                   "  continuation\n"                             /* 6 */
-                   "SystemBytesMax=\n"                            /* 7 */
-                   "KeepAvailable=infinity\n"                     /* 8 */
-                   "UserBytesMax=41%%\n"                          /* 9 */
-                   "BytesMax=1\n"                                 /* 10 */
-                   "[Limit]\n"                                    /* 11 */
-                   "ClientBytesMax=1\n"                           /* 12 */
-                   "[Daemon\n"                                    /* 13 */
-                   "ConnectionsMax=1\n"                           /* 14 */
-                   "[Daemon]\n"                                   /* 15 */
-                   "ConnectionsMax=0\n"                           /* 16 */
-                   "ConnectionsPerUserMax=65537\n"                /* 17 */
-                   "AllocationTimeoutSec=0\n"                     /* 18 */
-                   "IdleTimeoutSec=\001\n"                        /* 19 */
-                   "[Heap .hidden]\n"                             /* 20 */
-                   "ReserveBytes=1M\n"                            /* 21 */
-                   "[Heap system]\n"                              /* 22 */
-                   "AllowUsers=no-such-user-here root\n"          /* 23 */
-                   "AllowUnits=what/ever\n"                       /* 24 */
-                   "[Client camera]\n"                            /* 25 */
-                   "[Daemon x]\n"                                 /* 26 */
-                   "[Role system]\n"                              /* 27 */
-                   "Heaps=system na/me\n"                         /* 28 */);
-        _cleanup_(config_freep) Config *config = load(
-                        root,
-                        MAIN ":1: this assignment is in no section\n"
-                        MAIN ":3: this is neither a section nor an assignment\n"
-                        MAIN ":6: this is neither a section nor an assignment\n"
-                        MAIN ":13: this is not the beginning of a section, and what follows is ignored\n"
-                        MAIN ":19: this line is too long or has control characters\n"
-                        MAIN ":9: UserBytesMax= was given before in this section, on line 5; "
-                        "none of its values is taken\n"
-                        MAIN ":4: ClientBytesMax=150% is not a size, a percentage or infinity\n"
-                        MAIN ":7: SystemBytesMax= is not a size, a percentage or infinity\n"
-                        MAIN ":8: KeepAvailable=infinity is not a size or a percentage\n"
-                        MAIN ":10: there is no BytesMax= in section [Limits]\n"
-                        MAIN ":11: there is no section [Limit]\n"
-                        MAIN ":16: ConnectionsMax=0 is not a number from 1 to 65536\n"
-                        MAIN ":17: ConnectionsPerUserMax=65537 is not a number from 1 to 65536\n"
-                        MAIN ":18: AllocationTimeoutSec=0 is not a time span above 0\n"
-                        MAIN ":20: '.hidden' is not a name for a section [Heap …]\n"
-                        MAIN ":23: AllowUsers=: there is no user 'no-such-user-here'\n"
-                        MAIN ":24: AllowUnits=: 'what/ever' is not the name of a unit that has processes\n"
-                        MAIN ":25: 'camera' is not a name for a section [Client …]\n"
-                        MAIN ":26: 'x' should not be there, the section is just [Daemon]\n"
-                        MAIN ":28: Heaps=: 'na/me' is not the name of a heap\n");
+        file_print(root,
+                        MAIN,
+                        "Stray=1\n"                           /* 1 */
+                        "[Limits]\n"                          /* 2 */
+                        "junk\n"                              /* 3 */
+                        "ClientBytesMax=150%%\n"              /* 4 */
+                        "UserBytesMax=40%%\n"                 /* 5 */
+                        "  continuation\n"                    /* 6 */
+                        "SystemBytesMax=\n"                   /* 7 */
+                        "KeepAvailable=infinity\n"            /* 8 */
+                        "UserBytesMax=41%%\n"                 /* 9 */
+                        "BytesMax=1\n"                        /* 10 */
+                        "[Limit]\n"                           /* 11 */
+                        "ClientBytesMax=1\n"                  /* 12 */
+                        "[Daemon\n"                           /* 13 */
+                        "ConnectionsMax=1\n"                  /* 14 */
+                        "[Daemon]\n"                          /* 15 */
+                        "ConnectionsMax=0\n"                  /* 16 */
+                        "ConnectionsPerUserMax=65537\n"       /* 17 */
+                        "AllocationTimeoutSec=0\n"            /* 18 */
+                        "IdleTimeoutSec=\001\n"               /* 19 */
+                        "[Heap .hidden]\n"                    /* 20 */
+                        "ReserveBytes=1M\n"                   /* 21 */
+                        "[Heap system]\n"                     /* 22 */
+                        "AllowUsers=no-such-user-here root\n" /* 23 */
+                        "AllowUnits=what/ever\n"              /* 24 */
+                        "[Client camera]\n"                   /* 25 */
+                        "[Daemon x]\n"                        /* 26 */
+                        "[Role system]\n"                     /* 27 */
+                        "Heaps=system na/me\n" /* 28 */);
+        _cleanup_(config_freep) Config *config = load(root,
+                        MAIN ":1: this assignment is in no section\n" MAIN
+                             ":3: this is neither a section nor an assignment\n" MAIN
+                             ":6: this is neither a section nor an assignment\n" MAIN
+                             ":13: this is not the beginning of a section, and what follows is ignored\n" MAIN
+                             ":19: this line is too long or has control characters\n" MAIN
+                             ":9: UserBytesMax= was given before in this section, on line 5; "
+                             "none of its values is taken\n" MAIN
+                             ":4: ClientBytesMax=150% is not a size, a percentage or infinity\n" MAIN
+                             ":7: SystemBytesMax= is not a size, a percentage or infinity\n" MAIN
+                             ":8: KeepAvailable=infinity is not a size or a percentage\n" MAIN
+                             ":10: there is no BytesMax= in section [Limits]\n" MAIN
+                             ":11: there is no section [Limit]\n" MAIN
+                             ":16: ConnectionsMax=0 is not a number from 1 to 65536\n" MAIN
+                             ":17: ConnectionsPerUserMax=65537 is not a number from 1 to 65536\n" MAIN
+                             ":18: AllocationTimeoutSec=0 is not a time span above 0\n" MAIN
+                             ":20: '.hidden' is not a name for a section [Heap …]\n" MAIN
+                             ":23: AllowUsers=: there is no user 'no-such-user-here'\n" MAIN
+                             ":24: AllowUnits=: 'what/ever' is not the name of a unit that has processes\n" MAIN
+                             ":25: 'camera' is not a name for a section [Client …]\n" MAIN
+                             ":26: 'x' should not be there, the section is just [Daemon]\n" MAIN
+                             ":28: Heaps=: 'na/me' is not the name of a heap\n");
 
         /* The defaults hold. */
         assert_amount(config->policy.client_bytes_max, POLICY_AMOUNT_PERCENT, 2500);
@@ -280,8 +281,7 @@ static void test_same_key_in_reopened_section(void **state) {
         assert_amount(config->policy.keep_available, POLICY_AMOUNT_PERCENT, 100);
 
         file_print(root, MAIN, "[Limits]\nEnforce=no\n[Daemon]\nConnectionsMax=9\n[Limits]\nEnforce=no\n");
-        _cleanup_(config_freep) Config *other = load(
-                        root,
+        _cleanup_(config_freep) Config *other = load(root,
                         MAIN ":6: Enforce= was given before in this section, on line 2; none of its values is taken\n");
         assert_true(other->policy.enforce);
         assert_int_equal(other->connections_max, 9);
@@ -356,18 +356,17 @@ static void test_drop_in_over_main(void **state) {
         (void) state;
 
         file_print(root, MAIN, "[Daemon]\nConnectionsMax=7\n[Heap system]\nAllowUsers=root\nAllowGroups=0\n");
-        file_print(root, "etc/dmaheapd/dmaheapd.conf.d/a.conf",
-                   "[Daemon]\nConnectionsMax=many\n[Heap system]\nAllowUsers=\n");
-        _cleanup_(config_freep) Config *config = load(
-                        root,
+        file_print(root,
+                        "etc/dmaheapd/dmaheapd.conf.d/a.conf",
+                        "[Daemon]\nConnectionsMax=many\n[Heap system]\nAllowUsers=\n");
+        _cleanup_(config_freep) Config *config = load(root,
                         "etc/dmaheapd/dmaheapd.conf.d/a.conf:2: ConnectionsMax=many is not a number from 1 to 65536\n");
         assert_int_equal(config->connections_max, 7);
         assert_int_not_equal(find_heap(config, "system")->restricted, 0);
         assert_int_equal(find_heap(config, "system")->n_allow_uids, 0);
 
         file_print(root, "etc/dmaheapd/dmaheapd.conf.d/b.conf", "[Heap system]\nAllowGroups=\n");
-        _cleanup_(config_freep) Config *other = load(
-                        root,
+        _cleanup_(config_freep) Config *other = load(root,
                         "etc/dmaheapd/dmaheapd.conf.d/a.conf:2: ConnectionsMax=many is not a number from 1 to 65536\n");
         assert_int_equal(find_heap(other, "system")->restricted, 0);
 }
@@ -380,8 +379,7 @@ static void test_not_a_file(void **state) {
         file_print(root, "etc/dmaheapd/dmaheapd.conf.d/a.conf/b", "%s", "");
         (void) snprintf(path, sizeof(path), "%s/etc/dmaheapd/dmaheapd.conf.d/b.conf", root);
         assert_int_equal(mkfifo(path, 0600), 0);
-        _cleanup_(config_freep) Config *config = load(
-                        root,
+        _cleanup_(config_freep) Config *config = load(root,
                         "etc/dmaheapd/dmaheapd.conf.d/a.conf:0: is not a regular file\n"
                         "etc/dmaheapd/dmaheapd.conf.d/b.conf:0: is not a regular file\n");
 }

@@ -86,8 +86,8 @@ static void test_several_areas(void **state) {
         heap_registry_set_roles(&machine->registry, &role);
         area_add(machine, "linux,cma", 64);
         area_add(machine, "camera", 32);
-        area_add(machine, "npu 1", 8);            /* no client could ask for it */
-        area_add(machine, "hugetlb0", 1024);      /* the kernel's own */
+        area_add(machine, "npu 1", 8);       /* no client could ask for it */
+        area_add(machine, "hugetlb0", 1024); /* the kernel's own */
         area_add(machine, "crashkernel", 256);
         monitor_start(machine);
 

@@ -6,8 +6,8 @@
 #include <stdio.h>
 
 #include "heap/heap-choice.h"
-#include "util/time-util.h"
 #include "unit.h"
+#include "util/time-util.h"
 
 #define NAMES(...) ((const char *const[]) { __VA_ARGS__, NULL })
 
@@ -74,8 +74,8 @@ RoundWait *round_wait_cancel(RoundWait *wait) {
         return NULL;
 }
 
-int module_loader_load(ModuleLoader *loader, const char *heap, const char *module, module_loaded_t on_loaded, void *userdata,
-                       ModuleLoad **ret) {
+int module_loader_load(ModuleLoader *loader, const char *heap, const char *module, module_loaded_t on_loaded,
+                void *userdata, ModuleLoad **ret) {
         (void) loader;
         assert_null(t.load);
         t.load = malloc(sizeof(ModuleLoad));
@@ -154,8 +154,14 @@ static void settle(void) {
 static void choose(const char *heap, const char *role) {
         t.choice = heap_choice_free(t.choice);
         t.n_results = 0;
-        assert_int_equal(heap_choice_new(&(HeapSources) { .event = t.event, .registry = &t.registry }, heap, role, on_fits,
-                                         on_chosen, &t, &t.choice), 0);
+        assert_int_equal(heap_choice_new(&(HeapSources) { .event = t.event, .registry = &t.registry },
+                                         heap,
+                                         role,
+                                         on_fits,
+                                         on_chosen,
+                                         &t,
+                                         &t.choice),
+                        0);
         assert_int_equal(t.n_results, 0);
         settle();
 }
@@ -246,7 +252,9 @@ static void test_named_and_loaded(void **state) {
         choose("camera", NULL);
         assert_int_equal(t.n_results, 0);
         t.appears = "camera";
-        finish_load("camera", "camera_heap", &(ModuleResult) { .outcome = MODULE_LOADED, .inserted = true, .module = "camera_heap" });
+        finish_load("camera",
+                        "camera_heap",
+                        &(ModuleResult) { .outcome = MODULE_LOADED, .inserted = true, .module = "camera_heap" });
         assert_result(CHOICE_READY, "camera");
 }
 
@@ -263,7 +271,9 @@ static void test_unknown_name_is_forgotten(void **state) {
         /* A module that was declared since the last scan is another matter. */
         choose("newcomer", NULL);
         t.appears = "newcomer";
-        finish_load("newcomer", "", &(ModuleResult) { .outcome = MODULE_LOADED, .inserted = true, .module = "new_heap" });
+        finish_load("newcomer",
+                        "",
+                        &(ModuleResult) { .outcome = MODULE_LOADED, .inserted = true, .module = "new_heap" });
         assert_result(CHOICE_READY, "newcomer");
         assert_int_equal(n_heaps(), 1);
 }
@@ -273,8 +283,10 @@ static void test_load_fails(void **state) {
         declare("camera", "camera_heap");
 
         choose("camera", NULL);
-        finish_load("camera", "camera_heap",
-                    &(ModuleResult) { .outcome = MODULE_FAILED, .module = "camera_heap", .reason = "no such device" });
+        finish_load("camera",
+                        "camera_heap",
+                        &(ModuleResult) {
+                                .outcome = MODULE_FAILED, .module = "camera_heap", .reason = "no such device" });
         assert_unavailable("camera", "no such device");
         assert_int_equal(heap_registry_find(&t.registry, "camera")->state, HEAP_FAILED);
         assert_string_equal(heap_registry_find(&t.registry, "camera")->reason, "no such device");
@@ -419,8 +431,12 @@ static void test_role_load_fails(void **state) {
         /* A module that has failed is not asked for again under another name. */
         choose(NULL, "r");
         finish_scan();
-        finish_load("a", "shared_heap", &(ModuleResult) { .outcome = MODULE_FAILED, .module = "shared_heap", .reason = "first" });
-        finish_load("c", "c_heap", &(ModuleResult) { .outcome = MODULE_FAILED, .module = "c_heap", .reason = "second" });
+        finish_load("a",
+                        "shared_heap",
+                        &(ModuleResult) { .outcome = MODULE_FAILED, .module = "shared_heap", .reason = "first" });
+        finish_load("c",
+                        "c_heap",
+                        &(ModuleResult) { .outcome = MODULE_FAILED, .module = "c_heap", .reason = "second" });
         assert_int_equal(t.n_loads, 2);
         assert_unavailable("a", "first");
 }
@@ -464,8 +480,9 @@ static void test_udmabuf_waits_for_a_scan(void **state) {
         assert_int_equal(t.n_results, 0);
         declare("system", "system_heap");
         finish_scan();
-        finish_load("system", "system_heap",
-                    &(ModuleResult) { .outcome = MODULE_FAILED, .module = "system_heap", .reason = "refused" });
+        finish_load("system",
+                        "system_heap",
+                        &(ModuleResult) { .outcome = MODULE_FAILED, .module = "system_heap", .reason = "refused" });
         assert_result(CHOICE_READY, HEAP_UDMABUF);
         reject("udmabuf as well");
         assert_unavailable("system", "refused");
@@ -494,7 +511,9 @@ static void test_retry_interval(void **state) {
         while (!t.load)
                 assert_true(sd_event_run(t.event, 5 * USEC_PER_SEC) > 0);
         assert_true(now_usec() >= failed_at + USEC_PER_SEC);
-        finish_load("camera", "camera_heap", &(ModuleResult) { .outcome = MODULE_FAILED, .module = "camera_heap", .reason = "no" });
+        finish_load("camera",
+                        "camera_heap",
+                        &(ModuleResult) { .outcome = MODULE_FAILED, .module = "camera_heap", .reason = "no" });
         assert_unavailable("camera", "no");
 
         heap_registry_find(&t.registry, "camera")->failed_at = now_usec() - USEC_PER_SEC;
@@ -518,8 +537,14 @@ static void test_freed_while_waiting(void **state) {
         assert_null(t.load);
 
         appeared("a");
-        assert_int_equal(heap_choice_new(&(HeapSources) { .event = t.event, .registry = &t.registry }, "a", NULL, on_fits,
-                                         on_chosen, &t, &t.choice), 0);
+        assert_int_equal(heap_choice_new(&(HeapSources) { .event = t.event, .registry = &t.registry },
+                                         "a",
+                                         NULL,
+                                         on_fits,
+                                         on_chosen,
+                                         &t,
+                                         &t.choice),
+                        0);
         t.choice = heap_choice_free(t.choice);
         settle();
         assert_int_equal(t.n_results, 0);

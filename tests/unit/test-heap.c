@@ -10,7 +10,10 @@ static const char *const contiguous_heaps[] = { "default_cma_region", "linux,cma
 static const char *const protected_heaps[] = { "protected*", "restricted*", NULL };
 static Role protected = { .name = (char *) "protected", .heaps = (char **) protected_heaps };
 static Role contiguous = {
-        .next = &protected, .name = (char *) "contiguous", .heaps = (char **) contiguous_heaps, .other_regions = true,
+        .next = &protected,
+        .name = (char *) "contiguous",
+        .heaps = (char **) contiguous_heaps,
+        .other_regions = true,
 };
 
 static unsigned n_changes;

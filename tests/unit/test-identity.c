@@ -45,7 +45,10 @@ static void test_compare(void **state) {
                 { .cgroup = (char *) "/b", .cgroup_ids = { { 7, 8 }, 2 }, .unit = (char *) "b.service" },
                 { .cgroup = (char *) "/b", .cgroup_ids = { { 7, 9 }, 2 }, .unit = (char *) "b.service" },
                 { .cgroup = (char *) "/b", .cgroup_ids = { { 7, 9, 1 }, 3 }, .unit = (char *) "b.service" },
-                { .cgroup = (char *) "/b", .cgroup_ids = { { 7, 9, 1 }, 3 }, .unit = (char *) "b.service", .unit_is_user = true },
+                { .cgroup = (char *) "/b",
+                        .cgroup_ids = { { 7, 9, 1 }, 3 },
+                        .unit = (char *) "b.service",
+                        .unit_is_user = true },
                 { .cgroup = (char *) "/b", .cgroup_ids = { { 7, 9, 1 }, 3 }, .unit = (char *) "b.service", .user = 1 },
                 { .cgroup = (char *) "/b", .cgroup_ids = { { 7, 9, 1 }, 3 }, .unit = (char *) "b.service", .uid = 1 },
         };

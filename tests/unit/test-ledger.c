@@ -14,10 +14,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "util/fd-util.h"
 #include "ledger/ledger-file.h"
 #include "ledger/ledger.h"
 #include "unit.h"
+#include "util/fd-util.h"
 
 /* The smallest file: the header's page, and the first LEDGER_FILE_STEP slots. */
 #define FILE_SIZE_MIN (LEDGER_FILE_HEADER_SIZE + LEDGER_FILE_STEP * LEDGER_FILE_SLOT_SIZE)
@@ -83,7 +83,9 @@ static void assert_set_aside(const Place *place, const char *why) {
 }
 
 static int add_one(Ledger *ledger, uint64_t inode, const Identity *owner) {
-        LedgerEntry entry = { .owner = owner, .heap = "system", .label = "frame", .allocated_usec = 5, .kernel_charges = true };
+        LedgerEntry entry = {
+                .owner = owner, .heap = "system", .label = "frame", .allocated_usec = 5, .kernel_charges = true
+        };
 
         return ledger_add(ledger, &entry, &(LedgerBuffer) { inode, 4096 }, 1, NULL);
 }
@@ -99,7 +101,9 @@ static void test_roundtrip(void **state) {
         assert_int_equal(st.st_size, FILE_SIZE_MIN);
         assert_true((uint64_t) st.st_blocks * 512 >= FILE_SIZE_MIN);
 
-        LedgerEntry entry = { .owner = &camera, .heap = "system", .label = "frame", .allocated_usec = 77, .kernel_charges = true };
+        LedgerEntry entry = {
+                .owner = &camera, .heap = "system", .label = "frame", .allocated_usec = 77, .kernel_charges = true
+        };
         LedgerBuffer buffers[] = { { 30, 4096 }, { 10, 8192 }, { 20, UINT64_C(1) << 47 } };
         LedgerRecord *records[3];
         assert_int_equal(ledger_add(ledger, &entry, buffers, 3, records), 0);
@@ -149,10 +153,17 @@ static void test_roundtrip(void **state) {
 static void test_format(void **state) {
         _cleanup_(place_done) Place place = place_new();
         _cleanup_(ledger_freep) Ledger *ledger = open_good(&place);
-        LedgerEntry entry = { .owner = &camera, .heap = "system", .label = "frame", .allocated_usec = 77, .kernel_charges = true };
+        LedgerEntry entry = {
+                .owner = &camera, .heap = "system", .label = "frame", .allocated_usec = 77, .kernel_charges = true
+        };
         static const char strings[] = "systemframecamera.service/system.slice/camera.service";
         uint64_t words[128] = {
-                [0] = 30, [2] = 4096, [3] = 77, [4] = 1, [8] = 4711, [9] = 42,
+                [0] = 30,
+                [2] = 4096,
+                [3] = 77,
+                [4] = 1,
+                [8] = 4711,
+                [9] = 42,
         };
         uint8_t *bytes = (uint8_t *) words;
         LedgerFileSlot slot;
@@ -621,8 +632,8 @@ static void test_full(void **state) {
 
                 (void) signal(SIGXFSZ, SIG_IGN);
                 if (setrlimit(RLIMIT_FSIZE, &limit) < 0 || ledger_add(ledger, &entry, buffers, 10, NULL) != -EFBIG ||
-                    ledger_n_records(ledger) != 250 || ledger_add(ledger, &entry, buffers, 6, NULL) != 0 ||
-                    ledger_n_records(ledger) != 256 || add_one(ledger, 5000, &camera) != -EFBIG)
+                                ledger_n_records(ledger) != 250 || ledger_add(ledger, &entry, buffers, 6, NULL) != 0 ||
+                                ledger_n_records(ledger) != 256 || add_one(ledger, 5000, &camera) != -EFBIG)
                         _exit(EXIT_FAILURE);
                 _exit(EXIT_SUCCESS);
         }

@@ -2,8 +2,8 @@
 
 /* Tests the lists of util/list.h: their items and the order of them after each change. */
 
-#include "util/list.h"
 #include "unit.h"
+#include "util/list.h"
 
 typedef struct Thing Thing;
 struct Thing {

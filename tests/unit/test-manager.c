@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* When the daemon says that it is ready, when it exits by itself, and what it does on SIGHUP. The event loop, the registry of
- * heaps, the choice of a heap and sd_notify(3) are the real ones; the linker takes the rest from below. */
+/* When the daemon says that it is ready, when it exits by itself, and what it does on SIGHUP. The event loop, the
+ * registry of heaps, the choice of a heap and sd_notify(3) are the real ones; the linker takes the rest from below. */
 
 #include <fcntl.h>
 #include <signal.h>
@@ -10,9 +10,9 @@
 #include <sys/un.h>
 
 #include "config/config-load.h"
-#include "util/fd-util.h"
 #include "manager.h"
 #include "unit-loop.h"
+#include "util/fd-util.h"
 
 struct RoundWait {
         round_done_t on_done;
@@ -38,7 +38,7 @@ static struct {
         ModuleLoad *load;
         const char *appears; /* a heap that the next enumeration finds */
         unsigned n_workers;
-        bool busy;           /* the module loader */
+        bool busy; /* the module loader */
         bool census;
         unsigned n_configured; /* calls of accounting_config_changed() */
         unsigned n_forgotten;  /* clients */
@@ -143,8 +143,8 @@ RoundWait *round_wait_cancel(RoundWait *wait) {
         return NULL;
 }
 
-int module_loader_load(ModuleLoader *loader, const char *heap, const char *module, module_loaded_t on_loaded, void *userdata,
-                       ModuleLoad **ret) {
+int module_loader_load(ModuleLoader *loader, const char *heap, const char *module, module_loaded_t on_loaded,
+                void *userdata, ModuleLoad **ret) {
         (void) loader;
         (void) module;
         assert_null(t.load);
@@ -187,8 +187,8 @@ int device_monitor_enumerate(DeviceMonitor *monitor) {
         return heap ? heap_registry_appeared(&t.manager->heaps, heap) : 0;
 }
 
-int accounting_start(sd_event *event, Config *const *config, HeapRegistry *heaps, ClientRegistry *clients, int cgroup_root_fd,
-                     Accounting **ret) {
+int accounting_start(sd_event *event, Config *const *config, HeapRegistry *heaps, ClientRegistry *clients,
+                int cgroup_root_fd, Accounting **ret) {
         (void) event;
         (void) clients;
         assert_non_null(*config);
@@ -237,7 +237,7 @@ int connection_open(ClientRegistry *clients, int cgroup_root_fd, int socket_fd, 
 bool connection_admit(Connection *connection, const ClientRegistry *clients, unsigned max, unsigned per_user_max) {
         (void) clients;
         return connection->client && max == t.manager->config->connections_max &&
-                per_user_max == t.manager->config->connections_per_user_max;
+                        per_user_max == t.manager->config->connections_per_user_max;
 }
 
 void connection_close(Connection *connection, ClientRegistry *clients) {
@@ -362,7 +362,8 @@ static void test_ready_where_a_load_fails(void **state) {
         (void) state;
         t.region = "camera";
         start();
-        finish_load("default_cma_region", &(ModuleResult) { .outcome = MODULE_FAILED, .reason = "no", .module = "cma_heap" });
+        finish_load("default_cma_region",
+                        &(ModuleResult) { .outcome = MODULE_FAILED, .reason = "no", .module = "cma_heap" });
         assert_true(is_ready());
 
         /* It is not tried again by itself, but a region that comes later is. */
@@ -391,7 +392,8 @@ static void test_client_is_waiting(void **state) {
         t.region = "camera";
 
         assert_true(snprintf(address.sun_path, sizeof(address.sun_path), "%s/s", t.directory) > 0);
-        _cleanup_close_ int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        _cleanup_close_ int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0),
+                            client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         assert_int_equal(bind(listening, (struct sockaddr *) &address, sizeof(address)), 0);
         assert_int_equal(listen(listening, 1), 0);
         assert_int_equal(connect(client, (struct sockaddr *) &address, sizeof(address)), 0);

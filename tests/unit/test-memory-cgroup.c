@@ -9,9 +9,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "util/fd-util.h"
 #include "limits/memory-cgroup.h"
 #include "unit.h"
+#include "util/fd-util.h"
 
 #define MIB (UINT64_C(1024) * 1024)
 #define WORKER MEMORY_CGROUP_WORKER_SIZE
@@ -37,7 +37,8 @@ static void tree_done(Tree *tree) {
 }
 
 /* high and max: "max" or a number. file: the value of each kind of reclaimable memory. */
-static int add_cgroup(const Tree *tree, const char *path, const char *max, const char *high, uint64_t current, uint64_t file) {
+static int add_cgroup(const Tree *tree, const char *path, const char *max, const char *high, uint64_t current,
+                uint64_t file) {
         char name[4096];
 
         (void) snprintf(name, sizeof(name), "%s/cgroup.procs", path);
@@ -50,10 +51,14 @@ static int add_cgroup(const Tree *tree, const char *path, const char *max, const
                 (void) snprintf(name, sizeof(name), "%s/memory.current", path);
                 file_print(tree->path, name, "%llu\n", (unsigned long long) current);
                 (void) snprintf(name, sizeof(name), "%s/memory.stat", path);
-                file_print(tree->path, name,
-                           "anon 1\nfile 99\ninactive_file_x 7\ninactive_anon 5\ninactive_file %llu\nactive_file %llu\n"
-                           "slab_reclaimable %llu\nslab_unreclaimable 9\n",
-                           (unsigned long long) file, (unsigned long long) file, (unsigned long long) file);
+                file_print(tree->path,
+                                name,
+                                "anon 1\nfile 99\ninactive_file_x 7\ninactive_anon 5\ninactive_file %llu\nactive_file "
+                                "%llu\n"
+                                "slab_reclaimable %llu\nslab_unreclaimable 9\n",
+                                (unsigned long long) file,
+                                (unsigned long long) file,
+                                (unsigned long long) file);
         }
 
         int fd = openat(tree->root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -221,7 +226,8 @@ static void test_pending(void **state) {
         /* Bytes of `one` count against the slice, and so leave less room for `two`. */
         assert_int_equal(cgroup_bytes_add(bytes, &ids_one, 30 * MIB), 0);
         assert_int_equal(memory_cgroup_check(tree.root_fd, two, 1 * MIB, cgroup_bytes_get, bytes, &refusal), 0);
-        assert_int_equal(memory_cgroup_check(tree.root_fd, two, 1 * MIB + 1, cgroup_bytes_get, bytes, &refusal), -EDQUOT);
+        assert_int_equal(memory_cgroup_check(tree.root_fd, two, 1 * MIB + 1, cgroup_bytes_get, bytes, &refusal),
+                        -EDQUOT);
         assert_int_equal(refusal.used, 30 * MIB + WORKER);
         cgroup_bytes_subtract(bytes, &ids_one, 30 * MIB);
         assert_int_equal(memory_cgroup_check(tree.root_fd, two, 31 * MIB, cgroup_bytes_get, bytes, &refusal), 0);

@@ -10,9 +10,9 @@
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 
-#include "util/fd-util.h"
 #include "heap/module-loader.h"
 #include "unit-loop.h"
+#include "util/fd-util.h"
 
 /* What the children tell, in memory that they share with the test. */
 typedef struct Shared {
@@ -243,8 +243,9 @@ static void test_free_at_work(void **state _unused_) {
         assert_true(pidfd >= 0);
 
         fixture.loader = module_loader_free(fixture.loader);
-        assert_int_equal(poll(&(struct pollfd){.fd = pidfd, .events = POLLIN}, 1, LOOP_DEADLINE_USEC / USEC_PER_MSEC),
-                         1);
+        assert_int_equal(
+                        poll(&(struct pollfd) { .fd = pidfd, .events = POLLIN }, 1, LOOP_DEADLINE_USEC / USEC_PER_MSEC),
+                        1);
         loop_settle(fixture.event);
         assert_int_equal(waiter.n_reports + fixture.n_scanned, 0);
 }

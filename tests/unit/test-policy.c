@@ -29,11 +29,14 @@ static void test_amount(void **state) {
 
         assert_int_equal(policy_amount_resolve((PolicyAmount) {}, 100, 7), 7);
         assert_int_equal(policy_amount_resolve((PolicyAmount) { POLICY_AMOUNT_NUMBER, 0 }, 100, 7), 0);
-        assert_int_equal(policy_amount_resolve((PolicyAmount) { POLICY_AMOUNT_NUMBER, LIMIT_INFINITY }, 100, 7), LIMIT_INFINITY);
+        assert_int_equal(policy_amount_resolve((PolicyAmount) { POLICY_AMOUNT_NUMBER, LIMIT_INFINITY }, 100, 7),
+                        LIMIT_INFINITY);
         assert_int_equal(policy_amount_resolve((PolicyAmount) { POLICY_AMOUNT_PERCENT, 0 }, 100, 7), 0);
         assert_int_equal(policy_amount_resolve((PolicyAmount) { POLICY_AMOUNT_PERCENT, 2500 }, 103, 7), 25);
-        assert_int_equal(policy_amount_resolve((PolicyAmount) { POLICY_AMOUNT_PERCENT, 10000 }, UINT64_MAX, 7), UINT64_MAX);
-        assert_int_equal(policy_amount_resolve((PolicyAmount) { POLICY_AMOUNT_PERCENT, 5000 }, UINT64_MAX, 7), UINT64_MAX / 2);
+        assert_int_equal(policy_amount_resolve((PolicyAmount) { POLICY_AMOUNT_PERCENT, 10000 }, UINT64_MAX, 7),
+                        UINT64_MAX);
+        assert_int_equal(policy_amount_resolve((PolicyAmount) { POLICY_AMOUNT_PERCENT, 5000 }, UINT64_MAX, 7),
+                        UINT64_MAX / 2);
         assert_int_equal(policy_amount_resolve((PolicyAmount) { POLICY_AMOUNT_PERCENT, 1 }, 9999, 7), 0);
         assert_int_equal(policy_amount_resolve((PolicyAmount) { POLICY_AMOUNT_PERCENT, 1 }, 10000, 7), 1);
 }
@@ -172,10 +175,10 @@ static void test_names_of_a_region(void **state) {
         PolicyHeap heaps[] = {
                 { .name = (char *) "default_cma_region", .client_bytes_max = { POLICY_AMOUNT_NUMBER, 8 * MIB } },
                 { .name = (char *) "reserved",
-                  .client_bytes_max = { POLICY_AMOUNT_NUMBER, 4 * MIB },
-                  .restricted = 1,
-                  .allow_uids = (uid_t[]) { 1000 },
-                  .n_allow_uids = 1 },
+                        .client_bytes_max = { POLICY_AMOUNT_NUMBER, 4 * MIB },
+                        .restricted = 1,
+                        .allow_uids = (uid_t[]) { 1000 },
+                        .n_allow_uids = 1 },
         };
         Policy policy = defaults;
         const Identity user = { .uid = 1000 }, stranger = { .uid = 1001 };

@@ -4,8 +4,8 @@
  * functions below, which the linker takes in place of the accounting. */
 
 #include "ledger/ledger.h"
-#include "varlink/reply-json.h"
 #include "unit.h"
+#include "varlink/reply-json.h"
 
 static struct {
         PolicyLimits limits;
@@ -64,7 +64,8 @@ static void assert_error(const AllocateReply *reply, const char *expected_error,
         assert_string_equal(error, expected_error);
         assert_text(parameters, expected);
 }
-#define ASSERT_ERROR(name, text, ...) assert_error(&(AllocateReply) { __VA_ARGS__ }, "io.dmaheapd.Allocator." name, text)
+#define ASSERT_ERROR(name, text, ...) \
+        assert_error(&(AllocateReply) { __VA_ARGS__ }, "io.dmaheapd.Allocator." name, text)
 
 static void test_errors(void **state) {
         sd_json_variant *parameters = NULL;
@@ -73,16 +74,27 @@ static void test_errors(void **state) {
 
         ASSERT_ERROR("NoSuchHeap", "{\"heap\":\"camera\"}", .error = ALLOCATE_NO_SUCH_HEAP, .heap = "camera");
         ASSERT_ERROR("NoSuchHeap", "{\"role\":\"npu\"}", .error = ALLOCATE_NO_SUCH_HEAP, .role = "npu");
-        ASSERT_ERROR("HeapUnavailable", "{\"heap\":\"camera\",\"reason\":\"a \\\"reason\\\"\"}",
-                     .error = ALLOCATE_HEAP_UNAVAILABLE, .heap = "camera", .reason = "a \"reason\"");
+        ASSERT_ERROR("HeapUnavailable",
+                        "{\"heap\":\"camera\",\"reason\":\"a \\\"reason\\\"\"}",
+                        .error = ALLOCATE_HEAP_UNAVAILABLE,
+                        .heap = "camera",
+                        .reason = "a \"reason\"");
         ASSERT_ERROR("OutOfMemory", "{\"heap\":\"system\"}", .error = ALLOCATE_OUT_OF_MEMORY, .heap = "system");
-        ASSERT_ERROR("OutOfResources", "{\"resource\":\"processes\"}", .error = ALLOCATE_OUT_OF_RESOURCES, .resource = "processes");
+        ASSERT_ERROR("OutOfResources",
+                        "{\"resource\":\"processes\"}",
+                        .error = ALLOCATE_OUT_OF_RESOURCES,
+                        .resource = "processes");
         ASSERT_ERROR("TimedOut", "{\"heap\":\"contiguous\"}", .error = ALLOCATE_TIMED_OUT, .heap = "contiguous");
 
         /* Those that are varlink's own, and none. */
-        assert_int_equal(reply_json_error(&(AllocateReply) { .error = ALLOCATE_SUCCESS }, &error, &parameters), -EINVAL);
-        assert_int_equal(reply_json_error(&(AllocateReply) { .error = ALLOCATE_PERMISSION_DENIED }, &error, &parameters), -EINVAL);
-        assert_int_equal(reply_json_error(&(AllocateReply) { .error = ALLOCATE_INVALID_PARAMETER }, &error, &parameters), -EINVAL);
+        assert_int_equal(
+                        reply_json_error(&(AllocateReply) { .error = ALLOCATE_SUCCESS }, &error, &parameters), -EINVAL);
+        assert_int_equal(
+                        reply_json_error(&(AllocateReply) { .error = ALLOCATE_PERMISSION_DENIED }, &error, &parameters),
+                        -EINVAL);
+        assert_int_equal(
+                        reply_json_error(&(AllocateReply) { .error = ALLOCATE_INVALID_PARAMETER }, &error, &parameters),
+                        -EINVAL);
         assert_null(error);
         assert_null(parameters);
 }
@@ -92,22 +104,34 @@ static void test_quota_exceeded(void **state) {
                 AccountingRefusal refusal;
                 const char *text;
         } rows[] = {
-                { { .scope = QUOTA_SCOPE_CLIENT, .resource = QUOTA_RESOURCE_BYTES, .name = "camera.service",
-                    .limit = 1, .used = 2, .requested = 3 },
-                  "{\"scope\":\"client\",\"name\":\"camera.service\",\"resource\":\"bytes\",\"limit\":1,\"used\":2,\"requested\":3}" },
+                { { .scope = QUOTA_SCOPE_CLIENT,
+                          .resource = QUOTA_RESOURCE_BYTES,
+                          .name = "camera.service",
+                          .limit = 1,
+                          .used = 2,
+                          .requested = 3 },
+                        "{\"scope\":\"client\",\"name\":\"camera.service\",\"resource\":\"bytes\",\"limit\":1,\"used\":"
+                        "2,\"requested\":3}" },
                 { { .scope = QUOTA_SCOPE_USER, .resource = QUOTA_RESOURCE_BUFFERS, .name = "1000" },
-                  "{\"scope\":\"user\",\"name\":\"1000\",\"resource\":\"buffers\",\"limit\":0,\"used\":0,\"requested\":0}" },
+                        "{\"scope\":\"user\",\"name\":\"1000\",\"resource\":\"buffers\",\"limit\":0,\"used\":0,"
+                        "\"requested\":0}" },
                 { { .scope = QUOTA_SCOPE_HEAP, .name = "system" },
-                  "{\"scope\":\"heap\",\"name\":\"system\",\"resource\":\"bytes\",\"limit\":0,\"used\":0,\"requested\":0}" },
+                        "{\"scope\":\"heap\",\"name\":\"system\",\"resource\":\"bytes\",\"limit\":0,\"used\":0,"
+                        "\"requested\":0}" },
                 { { .scope = QUOTA_SCOPE_CGROUP, .name = "/" },
-                  "{\"scope\":\"cgroup\",\"name\":\"/\",\"resource\":\"bytes\",\"limit\":0,\"used\":0,\"requested\":0}" },
+                        "{\"scope\":\"cgroup\",\"name\":\"/"
+                        "\",\"resource\":\"bytes\",\"limit\":0,\"used\":0,\"requested\":0}" },
                 { { .scope = QUOTA_SCOPE_SYSTEM, .limit = UINT64_MAX - 1 },
-                  "{\"scope\":\"system\",\"resource\":\"bytes\",\"limit\":18446744073709551614,\"used\":0,\"requested\":0}" },
+                        "{\"scope\":\"system\",\"resource\":\"bytes\",\"limit\":18446744073709551614,\"used\":0,"
+                        "\"requested\":0}" },
         };
         (void) state;
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++)
-                ASSERT_ERROR("QuotaExceeded", rows[i].text, .error = ALLOCATE_QUOTA_EXCEEDED, .refusal = &rows[i].refusal);
+                ASSERT_ERROR("QuotaExceeded",
+                                rows[i].text,
+                                .error = ALLOCATE_QUOTA_EXCEEDED,
+                                .refusal = &rows[i].refusal);
 }
 
 static void test_buffers(void **state) {
@@ -115,17 +139,25 @@ static void test_buffers(void **state) {
         sd_json_variant *parameters = NULL;
         (void) state;
 
-        assert_int_equal(reply_json_buffers(&(AllocateReply) { .heap = "system", .buffers = buffers, .n_buffers = 2, .size = 8192 },
-                                            &parameters), 0);
+        assert_int_equal(reply_json_buffers(
+                                         &(AllocateReply) {
+                                                 .heap = "system", .buffers = buffers, .n_buffers = 2, .size = 8192 },
+                                         &parameters),
+                        0);
         assert_text(parameters,
-                    "{\"heap\":\"system\",\"buffers\":[{\"fileDescriptor\":0,\"id\":70,\"size\":8192},"
-                    "{\"fileDescriptor\":1,\"id\":30,\"size\":8192}]}");
+                        "{\"heap\":\"system\",\"buffers\":[{\"fileDescriptor\":0,\"id\":70,\"size\":8192},"
+                        "{\"fileDescriptor\":1,\"id\":30,\"size\":8192}]}");
 }
 
 static void test_heaps(void **state) {
-        static const char *const system_heaps[] = { "system", "udmabuf", NULL }, *const contiguous_heaps[] = { "default_cma_region", NULL };
-        const Role contiguous = { .name = (char *) "contiguous", .heaps = (char **) contiguous_heaps, .other_regions = true };
-        const Role system = { .next = (Role *) &contiguous, .name = (char *) "system", .heaps = (char **) system_heaps };
+        static const char *const system_heaps[] = { "system", "udmabuf", NULL },
+                                 *const contiguous_heaps[] = { "default_cma_region", NULL };
+        const Role contiguous = {
+                .name = (char *) "contiguous", .heaps = (char **) contiguous_heaps, .other_regions = true
+        };
+        const Role system = {
+                .next = (Role *) &contiguous, .name = (char *) "system", .heaps = (char **) system_heaps
+        };
         HeapRegistry registry;
         sd_json_variant *parameters = NULL;
         (void) state;
@@ -150,14 +182,19 @@ static void test_heaps(void **state) {
         parameters = NULL;
         assert_int_equal(reply_json_heaps(&registry, &parameters), 0);
         assert_text(parameters,
-                    "{\"heaps\":["
-                    "{\"name\":\"camera\",\"state\":\"failed\",\"reason\":\"no such device\",\"roles\":[],\"module\":\"camera_heap\","
-                    "\"accounting\":\"daemon\",\"used\":0},"
-                    "{\"name\":\"default_cma_region\",\"state\":\"loadable\",\"roles\":[\"contiguous\"],\"module\":\"cma_heap\","
-                    "\"accounting\":\"daemon\",\"region\":\"reserved\",\"size\":67108864,\"used\":0},"
-                    "{\"name\":\"npu\",\"state\":\"ready\",\"roles\":[\"contiguous\"],\"accounting\":\"daemon\",\"region\":\"npu\",\"used\":4096},"
-                    "{\"name\":\"system\",\"state\":\"ready\",\"roles\":[\"system\"],\"accounting\":\"daemon\",\"used\":0},"
-                    "{\"name\":\"udmabuf\",\"state\":\"ready\",\"roles\":[\"system\"],\"accounting\":\"kernel\",\"used\":0}]}");
+                        "{\"heaps\":["
+                        "{\"name\":\"camera\",\"state\":\"failed\",\"reason\":\"no such "
+                        "device\",\"roles\":[],\"module\":\"camera_heap\","
+                        "\"accounting\":\"daemon\",\"used\":0},"
+                        "{\"name\":\"default_cma_region\",\"state\":\"loadable\",\"roles\":[\"contiguous\"],\"module\":"
+                        "\"cma_heap\","
+                        "\"accounting\":\"daemon\",\"region\":\"reserved\",\"size\":67108864,\"used\":0},"
+                        "{\"name\":\"npu\",\"state\":\"ready\",\"roles\":[\"contiguous\"],\"accounting\":\"daemon\","
+                        "\"region\":\"npu\",\"used\":4096},"
+                        "{\"name\":\"system\",\"state\":\"ready\",\"roles\":[\"system\"],\"accounting\":\"daemon\","
+                        "\"used\":0},"
+                        "{\"name\":\"udmabuf\",\"state\":\"ready\",\"roles\":[\"system\"],\"accounting\":\"kernel\","
+                        "\"used\":0}]}");
         heap_registry_done(&registry);
 }
 
@@ -185,21 +222,24 @@ static void test_usage(void **state) {
         t.headroom = 4 << 20;
         assert_int_equal(reply_json_usage(NULL, &client, NULL, &parameters), 0);
         assert_text(parameters,
-                    "{\"client\":{\"bytesUsed\":8192,\"bytesMax\":1048576,\"buffersUsed\":2,\"buffersMax\":1024},"
-                    "\"user\":{\"bytesUsed\":12288,\"bytesMax\":2097152,\"buffersUsed\":3},"
-                    "\"heaps\":[{\"heap\":\"system\",\"bytesUsed\":8192,\"bytesMax\":3145728}],"
-                    "\"cgroupHeadroom\":4194304}");
+                        "{\"client\":{\"bytesUsed\":8192,\"bytesMax\":1048576,\"buffersUsed\":2,\"buffersMax\":1024},"
+                        "\"user\":{\"bytesUsed\":12288,\"bytesMax\":2097152,\"buffersUsed\":3},"
+                        "\"heaps\":[{\"heap\":\"system\",\"bytesUsed\":8192,\"bytesMax\":3145728}],"
+                        "\"cgroupHeadroom\":4194304}");
 
         parameters = NULL;
         assert_int_equal(reply_json_clients(NULL, &clients, &parameters), 0);
         assert_text(parameters,
-                    "{\"clients\":[{\"unit\":\"camera.service\",\"cgroup\":\"/system.slice/camera.service\",\"uid\":1001,\"user\":1000,"
-                    "\"connections\":5,\"usage\":{\"bytesUsed\":8192,\"bytesMax\":1048576,\"buffersUsed\":2,\"buffersMax\":1024},"
-                    "\"heaps\":[{\"heap\":\"system\",\"bytesUsed\":8192,\"bytesMax\":3145728}]}]}");
+                        "{\"clients\":[{\"unit\":\"camera.service\",\"cgroup\":\"/system.slice/"
+                        "camera.service\",\"uid\":1001,\"user\":1000,"
+                        "\"connections\":5,\"usage\":{\"bytesUsed\":8192,\"bytesMax\":1048576,\"buffersUsed\":2,"
+                        "\"buffersMax\":1024},"
+                        "\"heaps\":[{\"heap\":\"system\",\"bytesUsed\":8192,\"bytesMax\":3145728}]}]}");
 
         /* A limit of none is null, and so is the unit of a client without one. */
         t.limits = (PolicyLimits) {
-                .client_bytes = LIMIT_INFINITY, .client_buffers = LIMIT_INFINITY,
+                .client_bytes = LIMIT_INFINITY,
+                .client_buffers = LIMIT_INFINITY,
                 .user_bytes = LIMIT_INFINITY,
         };
         usages[0].bytes_max = LIMIT_INFINITY;
@@ -208,13 +248,16 @@ static void test_usage(void **state) {
         parameters = NULL;
         assert_int_equal(reply_json_usage(NULL, &client, NULL, &parameters), 0);
         assert_text(parameters,
-                    "{\"client\":{\"bytesUsed\":8192,\"buffersUsed\":2},\"user\":{\"bytesUsed\":12288,\"buffersUsed\":3},"
-                    "\"heaps\":[{\"heap\":\"system\",\"bytesUsed\":8192}]}");
+                        "{\"client\":{\"bytesUsed\":8192,\"buffersUsed\":2},\"user\":{\"bytesUsed\":12288,"
+                        "\"buffersUsed\":3},"
+                        "\"heaps\":[{\"heap\":\"system\",\"bytesUsed\":8192}]}");
         parameters = NULL;
         assert_int_equal(reply_json_clients(NULL, &clients, &parameters), 0);
         assert_text(parameters,
-                    "{\"clients\":[{\"cgroup\":\"/system.slice/camera.service\",\"uid\":1001,\"user\":1000,\"connections\":5,"
-                    "\"usage\":{\"bytesUsed\":8192,\"buffersUsed\":2},\"heaps\":[{\"heap\":\"system\",\"bytesUsed\":8192}]}]}");
+                        "{\"clients\":[{\"cgroup\":\"/system.slice/"
+                        "camera.service\",\"uid\":1001,\"user\":1000,\"connections\":5,"
+                        "\"usage\":{\"bytesUsed\":8192,\"buffersUsed\":2},\"heaps\":[{\"heap\":\"system\","
+                        "\"bytesUsed\":8192}]}]}");
 
         /* A control group that is gone takes nothing any more. */
         t.headroom_result = -ENOENT;
@@ -222,17 +265,20 @@ static void test_usage(void **state) {
         parameters = NULL;
         assert_int_equal(reply_json_usage(NULL, &client, NULL, &parameters), 0);
         assert_text(parameters,
-                    "{\"client\":{\"bytesUsed\":8192,\"buffersUsed\":2},\"user\":{\"bytesUsed\":12288,\"buffersUsed\":3},"
-                    "\"heaps\":[],\"cgroupHeadroom\":0}");
+                        "{\"client\":{\"bytesUsed\":8192,\"buffersUsed\":2},\"user\":{\"bytesUsed\":12288,"
+                        "\"buffersUsed\":3},"
+                        "\"heaps\":[],\"cgroupHeadroom\":0}");
         t.headroom_result = -EIO;
         parameters = NULL;
         assert_int_equal(reply_json_usage(NULL, &client, NULL, &parameters), -EIO);
         assert_null(parameters);
 }
 
-#define CAMERA_20 "{\"id\":20,\"size\":4096,\"heap\":\"system\",\"label\":\"frame\",\"unit\":\"camera.service\"," \
+#define CAMERA_20                                                                                       \
+        "{\"id\":20,\"size\":4096,\"heap\":\"system\",\"label\":\"frame\",\"unit\":\"camera.service\"," \
         "\"cgroup\":\"/system.slice/camera.service\",\"uid\":1001,\"user\":1000,\"allocatedUSec\":77}"
-#define NOBODY_10 "{\"id\":10,\"size\":8192,\"heap\":\"npu\",\"cgroup\":\"unattributed\"," \
+#define NOBODY_10                                                                \
+        "{\"id\":10,\"size\":8192,\"heap\":\"npu\",\"cgroup\":\"unattributed\"," \
         "\"uid\":4294967295,\"user\":4294967295,\"allocatedUSec\":5}"
 
 static void assert_live_buffers(const char *unit, uint64_t uid, const char *expected) {

@@ -9,8 +9,8 @@
 
 #include "heap/heap-udmabuf.h"
 #include "request.h"
-#include "util/time-util.h"
 #include "unit.h"
+#include "util/time-util.h"
 
 #define MIB (UINT64_C(1024) * 1024)
 #define NAMES(...) ((const char *const[]) { __VA_ARGS__, NULL })
@@ -51,7 +51,7 @@ static struct {
         AccountingRefusal refusal;
         bool in_flight;
         int record_result;
-        int open_errno;     /* of the next device that is opened; 0: it can be */
+        int open_errno; /* of the next device that is opened; 0: it can be */
         uint64_t udmabuf_max;
 
         /* What they have seen. */
@@ -87,7 +87,7 @@ const char *accounting_obstacle(const Accounting *accounting) {
 }
 
 int accounting_reserve(Accounting *accounting, const Peer *peer, Client *client, Heap *heap, uint64_t size,
-                       uint32_t n_buffers, Reservation *ret, AccountingRefusal *ret_refusal) {
+                uint32_t n_buffers, Reservation *ret, AccountingRefusal *ret_refusal) {
         (void) accounting;
         (void) size;
         (void) n_buffers;
@@ -119,7 +119,7 @@ void accounting_release(Accounting *accounting, Reservation *reservation) {
 }
 
 int accounting_record(Accounting *accounting, Reservation *reservation, const Peer *peer, const char *label,
-                      const LedgerBuffer *buffers, uint32_t n_buffers) {
+                const LedgerBuffer *buffers, uint32_t n_buffers) {
         (void) accounting;
         assert_ptr_equal(peer, &t.peer);
         assert_non_null(reservation->client);
@@ -183,8 +183,8 @@ ModuleLoader *heap_scan_loader(HeapScan *scan) {
         return NULL;
 }
 
-int module_loader_load(ModuleLoader *loader, const char *heap, const char *module, module_loaded_t on_loaded, void *userdata,
-                       ModuleLoad **ret) {
+int module_loader_load(ModuleLoader *loader, const char *heap, const char *module, module_loaded_t on_loaded,
+                void *userdata, ModuleLoad **ret) {
         (void) loader;
         (void) heap;
         (void) module;
@@ -221,7 +221,7 @@ bool heap_udmabuf_refuses(const char *sysfs, uint64_t size, char ret_reason[stat
 }
 
 int worker_pool_submit(WorkerPool *pool, const WorkerJobParameters *parameters, worker_done_t on_done, void *userdata,
-                       WorkerJob **ret) {
+                WorkerJob **ret) {
         (void) pool;
         assert_null(t.job);
         t.job = malloc(sizeof(WorkerJob));
@@ -277,7 +277,8 @@ static int setup(void **state) {
         t.peer.identity.cgroup_ids = (CgroupIds) { { 4711 }, 1 };
         t.connection = (Connection) { .peer = &t.peer, .client = &t.client, .admitted = true };
         heap_registry_init(&t.registry, NULL, NULL);
-        t.allocator = (Allocator) { .heaps = { .event = t.event, .registry = &t.registry }, .timeout_usec = UINT64_MAX };
+        t.allocator = (Allocator) { .heaps = { .event = t.event, .registry = &t.registry },
+                .timeout_usec = UINT64_MAX };
         return 0;
 }
 
@@ -608,7 +609,9 @@ static void test_worker_outcomes(void **state) {
                 { { .outcome = WORKER_ERROR, .error = -EMFILE }, ALLOCATE_OUT_OF_RESOURCES, "fileDescriptors" },
                 { { .outcome = WORKER_ERROR, .error = -ENFILE }, ALLOCATE_OUT_OF_RESOURCES, "fileDescriptors" },
                 { { .outcome = WORKER_ERROR, .error = -ETOOMANYREFS }, ALLOCATE_OUT_OF_RESOURCES, "inFlight" },
-                { { .outcome = WORKER_ERROR, .error = -EINVAL }, ALLOCATE_HEAP_UNAVAILABLE, "the kernel refused the allocation: Invalid argument" },
+                { { .outcome = WORKER_ERROR, .error = -EINVAL },
+                        ALLOCATE_HEAP_UNAVAILABLE,
+                        "the kernel refused the allocation: Invalid argument" },
                 { { .outcome = WORKER_OOM_KILLED }, ALLOCATE_OUT_OF_MEMORY, "" },
                 { { .outcome = WORKER_NO_CGROUP }, ALLOCATE_OUT_OF_RESOURCES, "cgroup" },
                 { { .outcome = WORKER_NO_PROCESS }, ALLOCATE_OUT_OF_RESOURCES, "processes" },
@@ -622,7 +625,8 @@ static void test_worker_outcomes(void **state) {
 
                 BEGIN(.heap = "system");
                 finish_job(&result);
-                if (t.n_replies != 1 || t.reply.error != rows[i].error || strcmp(t.reason[0] ? t.reason : t.resource, rows[i].text) != 0)
+                if (t.n_replies != 1 || t.reply.error != rows[i].error ||
+                                strcmp(t.reason[0] ? t.reason : t.resource, rows[i].text) != 0)
                         fail_msg("row %zu: error %d, '%s%s'", i, (int) t.reply.error, t.reason, t.resource);
                 if (rows[i].error != ALLOCATE_OUT_OF_RESOURCES)
                         assert_string_equal(t.heap, "system");
@@ -746,8 +750,13 @@ static void test_cancelled(void **state) {
         appeared("system");
 
         t.n_replies = 0; /* before the heap is chosen */
-        assert_int_equal(allocate_request_new(&t.allocator, &t.connection, &(AllocateParameters) { .heap = "system", .size = 1, .n_buffers = 1 },
-                                              on_replied, &t, &t.request), 0);
+        assert_int_equal(allocate_request_new(&t.allocator,
+                                         &t.connection,
+                                         &(AllocateParameters) { .heap = "system", .size = 1, .n_buffers = 1 },
+                                         on_replied,
+                                         &t,
+                                         &t.request),
+                        0);
         allocate_request_cancel(TAKE_PTR(t.request));
         assert_null(t.allocator.requests);
         settle();

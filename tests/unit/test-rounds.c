@@ -3,8 +3,8 @@
 /* Tests when a round begins, and which waiters it serves. The clock is the machine's, so a round may be late in a test;
  * it must not be early. */
 
-#include "util/rounds.h"
 #include "unit-loop.h"
+#include "util/rounds.h"
 
 typedef struct Fixture {
         sd_event *event;
@@ -136,8 +136,8 @@ static void test_order(void **state) {
 /* A callback cancels the next waiter, and adds one: which this round does not serve. */
 static void test_changes_in_callbacks(void **state) {
         Fixture *fixture = *state;
-        Waiter d = {.fixture = fixture, .name = 'd'}, c = {.fixture = fixture, .name = 'c'},
-               b = {.fixture = fixture, .name = 'b'};
+        Waiter d = { .fixture = fixture, .name = 'd' }, c = { .fixture = fixture, .name = 'c' },
+               b = { .fixture = fixture, .name = 'b' };
         Waiter a = { .fixture = fixture, .name = 'a', .cancels = &b, .adds = &d };
 
         wait_round(&a);

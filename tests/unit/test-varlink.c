@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The varlink server with its methods and links, to the byte on the socket. sd-varlink, the registry of heaps and the JSON are
- * the real ones; the linker takes the manager, the requests, the scan and the accounting from below. */
+/* The varlink server with its methods and links, to the byte on the socket. sd-varlink, the registry of heaps and the
+ * JSON are the real ones; the linker takes the manager, the requests, the scan and the accounting from below. */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,8 +9,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "util/fd-util.h"
 #include "unit-loop.h"
+#include "util/fd-util.h"
 #include "varlink/varlink-server.h"
 
 #define LISTEN_FD 3 /* sd_listen_fds(3) */
@@ -153,7 +153,7 @@ const char *allocate_parameters_check(const AllocateParameters *parameters) {
 }
 
 int allocate_request_new(Allocator *allocator, const Connection *connection, const AllocateParameters *parameters,
-                         allocate_replied_t on_replied, void *userdata, AllocateRequest **ret) {
+                allocate_replied_t on_replied, void *userdata, AllocateRequest **ret) {
         assert_ptr_equal(allocator, &t.manager.allocator);
         assert_true(connection->admitted);
         assert_null(t.request);
@@ -260,8 +260,8 @@ static void client_send(int fd, const char *call) {
         loop_settle(t.manager.event);
 }
 
-/* Receives one message, or what there is of it. The text is good until the next call. ret_n_fds: how many fds came with it;
- * they are closed. */
+/* Receives one message, or what there is of it. The text is good until the next call. ret_n_fds: how many fds came with
+ * it; they are closed. */
 static const char *client_receive(int fd, unsigned *ret_n_fds) {
         static char message[1 << 18];
         size_t n = 0;
@@ -282,7 +282,9 @@ static const char *client_receive(int fd, unsigned *ret_n_fds) {
 
                 const char *end = memchr(&message[n], 0, available);
                 struct iovec iov = { &message[n], end ? (size_t) (end + 1 - &message[n]) : (size_t) available };
-                struct msghdr header = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+                struct msghdr header = {
+                        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+                };
                 ssize_t received = recvmsg(fd, &header, MSG_CMSG_CLOEXEC);
 
                 assert_true(received > 0);
@@ -329,15 +331,19 @@ static void test_allocate(void **state) {
         assert_null(t.request->parameters.label);
 
         WorkerBuffer buffers[] = { { buffer_new(), 70 }, { buffer_new(), 71 } };
-        assert_true(finish_request(&(AllocateReply) { .heap = "system", .buffers = buffers, .n_buffers = 2, .size = 4096 }));
+        assert_true(finish_request(
+                        &(AllocateReply) { .heap = "system", .buffers = buffers, .n_buffers = 2, .size = 4096 }));
         assert_int_equal(buffers[0].fd, -EBADF); /* they are the connection's */
         assert_int_equal(buffers[1].fd, -EBADF);
         assert_string_equal(client_receive(fd, &n_fds),
-                            "{\"parameters\":{\"heap\":\"system\",\"buffers\":[{\"fileDescriptor\":0,\"id\":70,\"size\":4096},"
-                            "{\"fileDescriptor\":1,\"id\":71,\"size\":4096}]}}");
+                        "{\"parameters\":{\"heap\":\"system\",\"buffers\":[{\"fileDescriptor\":0,\"id\":70,\"size\":"
+                        "4096},"
+                        "{\"fileDescriptor\":1,\"id\":71,\"size\":4096}]}}");
         assert_int_equal(n_fds, 2);
 
-        client_send(fd, "{\"method\":\"io.dmaheapd.Allocator.Allocate\",\"parameters\":{\"size\":1,\"count\":3,\"role\":null,"
+        client_send(fd,
+                        "{\"method\":\"io.dmaheapd.Allocator.Allocate\",\"parameters\":{\"size\":1,\"count\":3,"
+                        "\"role\":null,"
                         "\"heap\":\"camera\",\"access\":\"readOnly\",\"label\":\"frame\"}}");
         assert_int_equal(t.request->parameters.n_buffers, 3);
         assert_true(t.request->parameters.read_only);
@@ -363,7 +369,9 @@ static void test_allocate_refused(void **state) {
         (void) state;
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
-                (void) snprintf(call, sizeof(call), "{\"method\":\"io.dmaheapd.Allocator.Allocate\",\"parameters\":%s}",
+                (void) snprintf(call,
+                                sizeof(call),
+                                "{\"method\":\"io.dmaheapd.Allocator.Allocate\",\"parameters\":%s}",
                                 rows[i].parameters);
                 client_send(fd, call);
                 const char *reply = client_receive(fd, NULL);
@@ -372,7 +380,9 @@ static void test_allocate_refused(void **state) {
         }
 
         t.wrong = "label";
-        client_ask(fd, "{\"method\":\"io.dmaheapd.Allocator.Allocate\",\"parameters\":{\"size\":1}}", INVALID_PARAMETER("label"));
+        client_ask(fd,
+                        "{\"method\":\"io.dmaheapd.Allocator.Allocate\",\"parameters\":{\"size\":1}}",
+                        INVALID_PARAMETER("label"));
         assert_null(t.request);
 }
 
@@ -394,7 +404,9 @@ static void test_not_admitted(void **state) {
         t.refused = true;
         _cleanup_close_ int fd = client_connect();
 
-        client_ask(fd, "{\"method\":\"io.dmaheapd.Allocator.Allocate\",\"parameters\":{\"size\":1}}", OUT_OF_RESOURCES("connections"));
+        client_ask(fd,
+                        "{\"method\":\"io.dmaheapd.Allocator.Allocate\",\"parameters\":{\"size\":1}}",
+                        OUT_OF_RESOURCES("connections"));
         client_ask(fd, CALL("ListHeaps"), OUT_OF_RESOURCES("connections"));
         client_ask(fd, CALL("GetUsage"), OUT_OF_RESOURCES("connections"));
         client_ask(fd, CALL("ListClients"), OUT_OF_RESOURCES("connections"));
@@ -414,9 +426,14 @@ static void test_usage(void **state) {
         client_send(fd, CALL("GetUsage"));
         assert_received(fd, ""); /* until the census is over */
         finish_wait();
-        assert_received(fd, "{\"parameters\":{\"client\":{\"bytesUsed\":0,\"bytesMax\":1,\"buffersUsed\":0,\"buffersMax\":2},"
-                            "\"user\":{\"bytesUsed\":0,\"bytesMax\":3,\"buffersUsed\":0},\"heaps\":[],\"cgroupHeadroom\":4}}");
-        client_ask(fd, "{\"method\":\"io.dmaheapd.Allocator.GetUsage\",\"parameters\":{\"nonsense\":1}}", INVALID_PARAMETER("nonsense"));
+        assert_received(fd,
+                        "{\"parameters\":{\"client\":{\"bytesUsed\":0,\"bytesMax\":1,\"buffersUsed\":0,\"buffersMax\":"
+                        "2},"
+                        "\"user\":{\"bytesUsed\":0,\"bytesMax\":3,\"buffersUsed\":0},\"heaps\":[],\"cgroupHeadroom\":4}"
+                        "}");
+        client_ask(fd,
+                        "{\"method\":\"io.dmaheapd.Allocator.GetUsage\",\"parameters\":{\"nonsense\":1}}",
+                        INVALID_PARAMETER("nonsense"));
 }
 
 static void test_for_root_only(void **state) {
@@ -441,8 +458,9 @@ static void test_for_root_only(void **state) {
         assert_int_equal(ledger_add(t.ledger, &entry, &(LedgerBuffer) { .inode = 7, .size = 4096 }, 1, NULL), 0);
         client_send(fd, "{\"method\":\"io.dmaheapd.Allocator.ListBuffers\",\"parameters\":{\"uid\":0,\"unit\":null}}");
         finish_wait();
-        assert_received(fd, "{\"parameters\":{\"buffers\":[{\"id\":7,\"size\":4096,\"heap\":\"system\",\"cgroup\":\"/a\","
-                            "\"uid\":0,\"user\":0,\"allocatedUSec\":0}]}}");
+        assert_received(fd,
+                        "{\"parameters\":{\"buffers\":[{\"id\":7,\"size\":4096,\"heap\":\"system\",\"cgroup\":\"/a\","
+                        "\"uid\":0,\"user\":0,\"allocatedUSec\":0}]}}");
         client_send(fd, "{\"method\":\"io.dmaheapd.Allocator.ListBuffers\",\"parameters\":{\"uid\":1}}");
         finish_wait();
         assert_received(fd, "{\"parameters\":{\"buffers\":[]}}");
@@ -527,7 +545,8 @@ static void test_subscriber_that_does_not_read(void **state) {
         assert_true(strlen(client_receive(quick, NULL)) > 65536);
 
         for (unsigned i = 0; i < 40; i++) {
-                heap_registry_find(&t.manager.heaps, "a-heap-with-a-rather-long-name-so-that-a-list-is-long-too-0")->bytes_used = 1 + i;
+                heap_registry_find(&t.manager.heaps, "a-heap-with-a-rather-long-name-so-that-a-list-is-long-too-0")
+                                ->bytes_used = 1 + i;
                 heaps_changed();
                 for (bool whole = false; !whole;) {
                         whole = strstr(client_receive(quick, NULL), "continues") != NULL;
@@ -551,7 +570,8 @@ static void test_subscriber_that_does_not_read(void **state) {
 /* Fills the connection with answers that the client does not read. */
 static void leave_unread(int fd, unsigned n) {
         for (unsigned i = 0; i < n; i++)
-                client_send(fd, "{\"method\":\"org.varlink.service.GetInterfaceDescription\",\"parameters\":"
+                client_send(fd,
+                                "{\"method\":\"org.varlink.service.GetInterfaceDescription\",\"parameters\":"
                                 "{\"interface\":\"io.dmaheapd.Allocator\"}}");
 }
 

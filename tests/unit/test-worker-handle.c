@@ -12,9 +12,9 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "worker/buffer.h"
-#include "util/fd-util.h"
 #include "unit-loop.h"
+#include "util/fd-util.h"
+#include "worker/buffer.h"
 #include "worker/worker-handle.h"
 
 #define SIZE 8192U
@@ -23,10 +23,10 @@
 typedef enum Conduct {
         CONDUCT_HONEST,
         CONDUCT_ANSWER_AND_EXIT,
-        CONDUCT_TWICE,         /* the answer, that is */
-        CONDUCT_ERROR,         /* of the kernel's: ENOMEM */
-        CONDUCT_EXIT,          /* without an answer */
-        CONDUCT_CLOSE,         /* its socket, and lives on */
+        CONDUCT_TWICE, /* the answer, that is */
+        CONDUCT_ERROR, /* of the kernel's: ENOMEM */
+        CONDUCT_EXIT,  /* without an answer */
+        CONDUCT_CLOSE, /* its socket, and lives on */
         CONDUCT_HANG,
         CONDUCT_KILLED_BY_OOM, /* as memory.events.local says */
         CONDUCT_KILLED,
@@ -52,7 +52,7 @@ typedef struct Job {
         WorkerOutcome outcome;
         int error;
         size_t n_buffers;
-        int taken_fd;   /* the first buffer's */
+        int taken_fd; /* the first buffer's */
         bool process_had_exited;
 } Job;
 
@@ -166,7 +166,7 @@ static _Noreturn void process_run(int socket_fd, Conduct conduct) {
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
         while (receive_message(socket_fd, &request, sizeof(request), &device_fd, 1, &n_fds, 0) > 0) {
                 if (n_fds != 1 || request.n_buffers > 7 || !streq(request.label, "a label") ||
-                    request.flags != WORKER_READ_ONLY)
+                                request.flags != WORKER_READ_ONLY)
                         _exit(EXIT_FAILURE);
                 safe_close(device_fd);
 
@@ -214,18 +214,18 @@ static bool process_has_exited(void) {
 }
 
 static void process_await_exit(void) {
-        assert_int_equal(poll(&(struct pollfd){.fd = fixture.pidfd, .events = POLLIN},
-                              1,
-                              LOOP_DEADLINE_USEC / USEC_PER_MSEC),
-                         1);
+        assert_int_equal(poll(&(struct pollfd) { .fd = fixture.pidfd, .events = POLLIN },
+                                         1,
+                                         LOOP_DEADLINE_USEC / USEC_PER_MSEC),
+                        1);
 }
 
 /* ---- the keeper ---- */
 
 static void keeper_answer(void) {
         worker_spawned(fixture.worker,
-                       fixture.spawn_error,
-                       fixture.spawn_error == 0 ? fcntl(fixture.pidfd, F_DUPFD_CLOEXEC, 3) : -EBADF);
+                        fixture.spawn_error,
+                        fixture.spawn_error == 0 ? fcntl(fixture.pidfd, F_DUPFD_CLOEXEC, 3) : -EBADF);
 }
 
 static int on_answer(sd_event_source *source _unused_, void *userdata _unused_) {
@@ -338,8 +338,9 @@ static int setup(void **state) {
         assert_true(fixture.cgroup_fd >= 0 && fixture.device_fd >= 0);
 
         assert_int_equal(sd_event_new(&fixture.event), 0);
-        fixture.keeper = (WorkerKeeper){
-                        .event = fixture.event, .spawn = on_spawn, .on_gone = on_gone, .userdata = &fixture};
+        fixture.keeper = (WorkerKeeper) {
+                .event = fixture.event, .spawn = on_spawn, .on_gone = on_gone, .userdata = &fixture
+        };
         assert_int_equal(worker_new(&fixture.keeper, parameters(), &fixture.worker), 0);
         *state = fixture.jobs;
         return 0;
@@ -596,9 +597,15 @@ static void test_spawn_errors(void **state) {
                 int error;
                 WorkerOutcome outcome;
         } rows[] = {
-                { -EAGAIN, WORKER_NO_PROCESS },  { -ENOMEM, WORKER_NO_PROCESS }, { -EMFILE, WORKER_NO_PROCESS },
-                { -EBUSY, WORKER_NO_CGROUP },    { -ENODEV, WORKER_NO_CGROUP },  { -EOPNOTSUPP, WORKER_NO_CGROUP },
-                { -ENOENT, WORKER_NO_CGROUP },   { -EACCES, WORKER_NO_CGROUP },  { -EPERM, WORKER_NO_CGROUP },
+                { -EAGAIN, WORKER_NO_PROCESS },
+                { -ENOMEM, WORKER_NO_PROCESS },
+                { -EMFILE, WORKER_NO_PROCESS },
+                { -EBUSY, WORKER_NO_CGROUP },
+                { -ENODEV, WORKER_NO_CGROUP },
+                { -EOPNOTSUPP, WORKER_NO_CGROUP },
+                { -ENOENT, WORKER_NO_CGROUP },
+                { -EACCES, WORKER_NO_CGROUP },
+                { -EPERM, WORKER_NO_CGROUP },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {

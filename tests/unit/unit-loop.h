@@ -6,20 +6,20 @@
 #include <fcntl.h>
 #include <systemd/sd-event.h>
 
-#include "util/time-util.h"
 #include "unit.h"
+#include "util/time-util.h"
 
 /* A test whose event does not come within this time has failed. */
 #define LOOP_DEADLINE_USEC (30 * USEC_PER_SEC)
 
 /* Runs the loop until the condition is true. It may come true outside of the loop: in shared memory, say. */
-#define loop_until(event, condition)                                                    \
-        do {                                                                            \
-                uint64_t _deadline = now_usec() + LOOP_DEADLINE_USEC;                   \
-                while (!(condition)) {                                                  \
-                        assert_true(now_usec() < _deadline);                            \
-                        assert_true(sd_event_run((event), 10 * USEC_PER_MSEC) >= 0);  \
-                }                                                                       \
+#define loop_until(event, condition)                                                 \
+        do {                                                                         \
+                uint64_t _deadline = now_usec() + LOOP_DEADLINE_USEC;                \
+                while (!(condition)) {                                               \
+                        assert_true(now_usec() < _deadline);                         \
+                        assert_true(sd_event_run((event), 10 * USEC_PER_MSEC) >= 0); \
+                }                                                                    \
         } while (0)
 
 /* Runs the loop until there is nothing to do at once. */
