@@ -176,13 +176,18 @@ def planted(mutant, trees):
 
 
 def look_in_unit(_, tree):
-    """The first of meson's tests that fails, or None; and None, because nothing else can go wrong."""
+    """The first of meson's tests that fails, or None; and what went wrong if no test can be blamed for it, or None."""
     door.call("unit_build", tree / "source", tree)
     output = tree / "unit"
     with open(output, "wb") as file:
-        door.run_in_build_tree(tree / "source", tree, "meson", "test", "-C", "/work/build", "--no-rebuild",
+        # meson builds what only tests need.
+        door.run_in_build_tree(tree / "source", tree, "env", "CCACHE_DIR=/cache", "meson", "test", "-C", "/work/build",
                                "--timeout-multiplier", "6", "--maxfail", "1", "--print-errorlogs", output=file)
-    return report.meson_failed_test(report.read(output)), None
+    printed = report.read(output)
+    test = report.meson_failed_test(printed)
+    if test is None and not report.meson_count(printed, "Ok"):
+        return None, f"meson ran no tests: {report.last_lines(printed, 1, '').strip()}"
+    return test, None
 
 
 def look_in_machines(name, tree):
