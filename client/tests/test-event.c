@@ -170,7 +170,8 @@ static void test_unsubscribe_in_handler(void) {
         Seen seen = {};
 
         CHECK(dmaheap_subscribe_heaps(c, on_answer_unsubscribe, &seen) == 0);
-        /* The fake daemon has sent all lists before it answers this call. */
+        CHECK(dmaheap_connection_process(c) >= 0); /* sends the call */
+        /* The fake daemon sends all lists before it answers this one. */
         CHECK(dmaheap_allocate(c, &(DmaHeapRequest) { .heap = "slow", .size = 1 }, &reply, NULL) == 0);
         (void) dmaheap_reply_free(reply);
         while (seen.n == 0)
