@@ -341,7 +341,8 @@ class Buffers(WireTest):
     def test_allocate(self):
         self.connect("camera")
         for parameters in ({}, {"heap": "system"}, {"role": "system"}, {"role": "contiguous"}, {"heap": "reserved"},
-                           {"heap": "udmabuf"}, {"size": 1}, {"size": PAGE + 1, "count": 3}, {"access": "readOnly"}, {"access": "readWrite"},
+                           {"heap": "udmabuf"}, {"size": 1}, {"size": PAGE + 1, "count": 3},
+                           {"access": "readOnly"}, {"access": "readWrite"},
                            {"label": "a camera's frame ~"}, {"label": "y" * 31, "count": 2},
                            {"heap": None, "role": None, "count": None, "access": None, "label": None}):
             vmtest.close_fds(self.ask("camera", "Allocate", {"size": PAGE} | parameters))
