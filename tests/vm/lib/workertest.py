@@ -242,4 +242,5 @@ def execute_spawner(sock):
     if sock.fileno() != 3:
         os.dup2(sock.fileno(), 3)
     os.set_inheritable(3, True)
+    os.setgroups([0, 4])  # a worker must drop groups that its spawner has
     os.execv(SPAWNER, [SPAWNER_TITLE])
