@@ -123,7 +123,7 @@ static int on_idle(sd_event_source *source _unused_, uint64_t usec _unused_, voi
         if (!manager_is_idle(manager))
                 return manager_watch_idle(manager);
 
-        log_debug("Nobody is connected and nothing is going on, exiting.");
+        log_debug("No client is connected and no work is left, exiting.");
         (void) sd_notify(false, "STOPPING=1");
         return sd_event_exit(manager->event, 0);
 }
@@ -175,7 +175,7 @@ static int on_sighup(sd_event_source *source _unused_, const struct signalfd_sig
         if (r >= 0 && manager->accounting)
                 r = accounting_config_changed(manager->accounting);
         if (r < 0)
-                (void) log_error_errno(r, "Cannot read the configuration again, keeping what there was: %m");
+                (void) log_error_errno(r, "Cannot read the configuration again, keeping the old one: %m");
         else
                 log_info("Configuration read again.");
         if (manager->n_connections == 0)
@@ -294,7 +294,7 @@ static bool client_is_waiting(void) {
         return false;
 }
 
-/* Finds the heaps and the regions, and what modules could provide. Returns 0; -ECANCELED; or -errno, logged. */
+/* Finds the heaps, the regions and the loadable heaps. Returns 0; -ECANCELED; or -errno, logged. */
 static int manager_start_heaps(Manager *manager) {
         int r;
 

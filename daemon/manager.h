@@ -37,8 +37,8 @@ int manager_new(Manager **ret);
 Manager *manager_free(Manager *manager);
 DEFINE_CLEANUP(Manager, manager_free);
 
-/* Brings up everything that the first client needs: configuration, spawner, device monitor, heaps and what can be
- * loaded, the ledger reconciled with a census. Blocks until then; call it before listening.
+/* Brings up everything that the first client needs: configuration, spawner, device monitor, heaps and loadable
+ * heaps, the ledger reconciled with a census. Blocks until then; call it before listening.
  *
  * Returns 0; -ECANCELED if SIGTERM or SIGINT came meanwhile; or -errno, logged. */
 int manager_startup(Manager *manager);

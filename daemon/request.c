@@ -208,7 +208,7 @@ static bool request_may_wait(const AllocateRequest *request, const AccountingRef
                         now_usec() < request->refused_at + USEC_PER_SEC;
 }
 
-/* Reserves what is asked for against every limit. On false the request has been answered or continues from a callback:
+/* Reserves the buffers against every limit. On false the request has been answered or continues from a callback:
  * do not touch it. */
 static bool request_reserve(AllocateRequest *request) {
         Accounting *accounting = request->allocator->accounting;
@@ -425,7 +425,7 @@ const char *allocate_parameters_check(const AllocateParameters *parameters) {
         return NULL;
 }
 
-/* Copies what was asked for. Returns 0 or -ENOMEM. */
+/* Copies the parameters. Returns 0 or -ENOMEM. */
 static int request_set_parameters(AllocateRequest *request, const AllocateParameters *parameters) {
         uint64_t page_size = sysconf(_SC_PAGESIZE);
 

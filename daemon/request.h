@@ -9,7 +9,7 @@
 /* One Allocate call of a client. request.c opens with its life. */
 typedef struct AllocateRequest AllocateRequest;
 
-/* What requests need. Everything but the requests is borrowed, and must outlive them. */
+/* The objects that requests work with. Everything but the requests is borrowed, and must outlive them. */
 typedef struct Allocator {
         HeapSources heaps;
         Accounting *accounting;
@@ -74,6 +74,6 @@ typedef bool (*allocate_replied_t)(const AllocateReply *reply, void *userdata);
 int allocate_request_new(Allocator *allocator, const Connection *connection, const AllocateParameters *parameters,
                 allocate_replied_t on_replied, void *userdata, AllocateRequest **ret);
 
-/* Ends a request without a reply: the client has gone. What is allocated meanwhile is freed. The request may be gone
- * when this returns. */
+/* Ends a request without a reply: the client has gone. Memory that a worker allocates meanwhile is freed. The request
+ * may be gone when this returns. */
 void allocate_request_cancel(AllocateRequest *request);

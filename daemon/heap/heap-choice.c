@@ -3,8 +3,8 @@
 /* A name leads to one candidate, a role to several, which are tried in the registry's order until one is ready and
  * fits. A heap that is not ready has its module loaded, unless it is denied.
  *
- * Invariants: each step reports, or arranges for the next step in the event loop; never both. What is told at the end
- * is the failure of the first candidate that failed. A name that no module provides leaves nothing in the registry. */
+ * Invariants: each step reports, or arranges for the next step in the event loop; never both. If no candidate can be
+ * used, the failure of the first one is reported. A name that no module provides leaves nothing in the registry. */
 
 #include <stdio.h>
 
@@ -188,7 +188,7 @@ static void on_loaded(const ModuleResult *result, void *userdata) {
 
         choice->load = NULL;
 
-        /* udev will report the node as well, but what was registered is in sysfs by now. */
+        /* udev will report the node as well, but the heap is in sysfs by now. */
         int r = device_monitor_enumerate(choice->sources.monitor);
         if (r < 0)
                 (void) log_warning_errno(r, "Cannot enumerate the heaps: %m");
@@ -235,7 +235,7 @@ static void choice_load(HeapChoice *choice) {
                 choice_report_errno(choice, r);
 }
 
-/* Finds the candidates of the role. Returns 0, or what heap_registry_candidates() does. */
+/* Finds the candidates of the role, with the returns of heap_registry_candidates(). */
 static int choice_get_candidates(HeapChoice *choice) {
         int r = heap_registry_candidates(choice->sources.registry, choice->role, &choice->candidates);
         if (r >= 0)

@@ -51,7 +51,7 @@ typedef struct ChoiceResult {
  * free the choice, and *result with it; neither is touched afterwards. */
 typedef void (*heap_chosen_t)(const ChoiceResult *result, void *userdata);
 
-/* heap: the name that was asked for, or NULL; then role is what is wanted. Both are copied. Returns 0, or -errno. */
+/* heap: the name that was asked for, or NULL; then role is used. Both are copied. Returns 0, or -errno. */
 int heap_choice_new(const HeapSources *sources, const char *heap, const char *role, heap_fits_t fits,
                 heap_chosen_t on_chosen, void *userdata, HeapChoice **ret);
 HeapChoice *heap_choice_free(HeapChoice *choice);

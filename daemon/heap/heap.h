@@ -8,7 +8,7 @@
 /* The role of a request that names neither heap nor role. */
 #define HEAP_ROLE_DEFAULT "system"
 
-/* What upstream's cma_heap calls the default area, beside the area's own name. */
+/* The name that upstream's cma_heap gives the default area, beside the area's own name. */
 #define HEAP_DEFAULT_CMA_REGION "default_cma_region"
 
 /* The kernel's /dev/udmabuf: it is no dma-buf heap, but is listed as one, since a worker can make a dma-buf with it. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* Makes JSON of what the daemon knows. Invariant: the order and the names of the members are those of the interface,
+/* Makes the JSON of replies and errors. Invariant: the order and the names of the members are those of the interface,
  * and a member that is null is left out; tests/unit/test-reply-json.c has every reply and error to the byte. */
 
 #include "varlink/reply-json.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* The interface description, as data. Invariant: it has what the daemon can be asked and can answer, and no more; its
+/* The interface description, as data. Invariant: it has all calls, replies and errors of the daemon, and no others; its
  * comments are part of it, and clients can read them. tests/house/check-interface.py compares it with the client
  * library, the command and the manuals. */
 

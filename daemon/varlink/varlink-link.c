@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 
-/* What one connection is and how something is sent on it. Invariant: a peer for which something cannot be sent is
+/* One connection, and the ways to send something on it. Invariant: a peer for which something cannot be sent is
  * disconnected, since it would wait for ever; and so is one that asks on without reading, since what sd-varlink queues
  * for it would grow without limit. */
 

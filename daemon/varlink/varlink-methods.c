@@ -78,7 +78,7 @@ static void on_counted(void *userdata) {
         if (r == -ENOBUFS) /* sd-varlink sends no message of 16 MiB or more */
                 (void) link_refuse(link, "inFlight");
         else
-                link_check(link, r, "what is held");
+                link_check(link, r, "usage, clients or buffers");
 }
 
 /* Replies with what `build` makes after a census that begins now. */

@@ -297,7 +297,7 @@ static void test_load_fails(void **state) {
         assert_string_equal(heap_registry_find(&t.registry, "other")->module, "some_heap");
 }
 
-/* Whoever may not use a heap does not get its module loaded. */
+/* A module is not loaded for a client that may not use its heap. */
 static void test_denied_before_loading(void **state) {
         (void) state;
         declare("camera", "camera_heap");
@@ -456,7 +456,7 @@ static void test_role_waits_for_a_scan(void **state) {
         assert_result(CHOICE_NO_SUCH_HEAP, NULL);
         assert_string_equal(heap_choice_name(t.choice), "r");
 
-        /* What the scan has found counts. */
+        /* Heaps that the scan has found count. */
         choose(NULL, "r");
         declare("a", "a_heap");
         finish_scan();

@@ -125,7 +125,7 @@ static void test_regions_change(void **state) {
         regions_are(registry, REGIONS("reserved", "*camera"));
         assert_int_equal(n_changes, 3);
 
-        /* What is not said any more stays true. */
+        /* A default that is not told again stays the default. */
         regions_are(registry, REGIONS("reserved", "camera"));
         assert_int_equal(n_changes, 3);
         assert_string_equal(region_of(registry, HEAP_DEFAULT_CMA_REGION), "camera");
@@ -171,7 +171,7 @@ static void test_regions_of_heaps(void **state) {
         assert_region(npu, "npu");
         assert_int_equal(heap_size_max(npu), 0);
 
-        /* The roles name what may be the default one. */
+        /* The roles name the regions that may be the default one. */
         static const char *const heaps[] = { "npu", NULL };
         const Role role = { .name = (char *) "contiguous", .heaps = (char **) heaps, .other_regions = true };
         heap_registry_set_roles(registry, &role);
@@ -301,7 +301,7 @@ static void test_candidates(void **state) {
         assert_int_equal(heap_registry_appeared(registry, "protected-c"), 0);
         assert_int_equal(heap_registry_appeared(registry, "unprotected"), 0);
 
-        /* What is ready comes first, then the role's order, then every other region's heap. */
+        /* Ready heaps come first, then the role's order, then every other region's heap. */
         assert_candidates(registry, "contiguous", REGIONS("npu", "reserved", "camera"));
         assert_candidates(registry, "protected", REGIONS("protected-c", "restricted-b"));
 }
@@ -360,7 +360,7 @@ static void test_udmabuf_limit(void **state) {
         file_print(sysfs, "module/udmabuf/parameters/size_limit_mb", "2147483647\n");
         assert_false(heap_udmabuf_refuses(sysfs, UINT64_C(1) << 47, reason));
 
-        /* The kernel takes a negative one for boundless, and so do we what makes no sense. */
+        /* The kernel takes a negative limit for none; a limit that cannot be right is taken for none too. */
         file_print(sysfs, "module/udmabuf/parameters/size_limit_mb", "-1\n");
         assert_false(heap_udmabuf_refuses(sysfs, UINT64_C(1) << 47, reason));
         file_print(sysfs, "module/udmabuf/parameters/size_limit_mb", "17592186044416\n");

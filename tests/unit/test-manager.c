@@ -384,7 +384,7 @@ static void test_region_is_served(void **state) {
         assert_true(is_ready());
 }
 
-/* A client has started the daemon: what it needs is loaded, and no more. */
+/* A client has started the daemon: only the heaps that clients ask for are loaded. */
 static void test_client_is_waiting(void **state) {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
         char pid[32];

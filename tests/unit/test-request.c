@@ -31,9 +31,6 @@ struct WorkerJob {
         bool killed;
 };
 
-/* What a test expects the requests to have done, in their order. */
-#define EVENTS_MAX 64U
-
 static struct {
         sd_event *event;
         HeapRegistry registry;
@@ -43,7 +40,7 @@ static struct {
         Connection connection;
         Role only_role;
 
-        /* What the fakes answer. */
+        /* The answers of the fakes. */
         const char *const *denied;
         const char *obstacle;
         int reserve_results[8]; /* one for each accounting_reserve() */
@@ -54,7 +51,7 @@ static struct {
         int open_errno; /* of the next device that is opened; 0: it can be */
         uint64_t udmabuf_max;
 
-        /* What they have seen. */
+        /* The calls that they have seen. */
         RoundWait *census_wait;
         unsigned n_census_waits;
         ModuleLoad *load;
@@ -65,7 +62,7 @@ static struct {
         char opened[128];
         char recorded_label[32];
 
-        /* What the client was told. */
+        /* The reply. */
         bool deliver;
         AllocateRequest *request;
         unsigned n_replies;
@@ -598,7 +595,7 @@ static void test_not_opened(void **state) {
         assert_int_equal(t.n_held, 0);
 }
 
-/* What a worker reports, and the error that the client gets. */
+/* Each result of a worker has its error. */
 static void test_worker_outcomes(void **state) {
         static const struct {
                 WorkerResult result;
@@ -744,7 +741,7 @@ static void test_full_region(void **state) {
         assert_told(ALLOCATE_OUT_OF_MEMORY);
 }
 
-/* Nobody is called after that, and what was held is given back when the memory is surely free. */
+/* There is no reply after that, and the reservation is given back when the memory is surely free. */
 static void test_cancelled(void **state) {
         (void) state;
         appeared("system");
@@ -803,7 +800,7 @@ static void test_deadline(void **state) {
         assert_int_equal(t.n_replies, 1);
         assert_int_equal(t.n_held, 0);
 
-        /* Before a heap is found the error tells of what was asked for. */
+        /* Before a heap is found the error has the role that was asked for. */
         BEGIN(.role = "no-such-role");
         while (t.n_replies == 0)
                 assert_true(sd_event_run(t.event, 5 * USEC_PER_SEC) > 0);

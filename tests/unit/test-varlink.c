@@ -260,8 +260,8 @@ static void client_send(int fd, const char *call) {
         loop_settle(t.manager.event);
 }
 
-/* Receives one message, or what there is of it. The text is good until the next call. ret_n_fds: how many fds came with
- * it; they are closed. */
+/* Receives one message, or the part of it that has come. The text is good until the next call. ret_n_fds: how many fds
+ * came with it; they are closed. */
 static const char *client_receive(int fd, unsigned *ret_n_fds) {
         static char message[1 << 18];
         size_t n = 0;
@@ -351,7 +351,7 @@ static void test_allocate(void **state) {
         assert_received(fd, "{\"error\":\"io.dmaheapd.Allocator.TimedOut\",\"parameters\":{\"heap\":\"camera\"}}");
 }
 
-/* What is wrong with a call is told without a request. */
+/* A call with a wrong parameter is refused without a request. */
 static void test_allocate_refused(void **state) {
         static const struct {
                 const char *parameters, *reply;
