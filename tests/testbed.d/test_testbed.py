@@ -48,7 +48,8 @@ class FolderTest(unittest.TestCase):
 
 class OptionsTest(unittest.TestCase):
     def test_options_end_at_the_first_argument_that_is_none(self):
-        chosen, rest = options.parse(["--kernel", "lts", "--append=cma=64M", "--append", "quiet=1", "script", "--kernel", "debug"])
+        chosen, rest = options.parse(["--kernel", "lts", "--append=cma=64M", "--append", "quiet=1",
+                                      "script", "--kernel", "debug"])
         self.assertEqual((chosen.kernel, chosen.append), ("lts", " cma=64M quiet=1"))
         self.assertEqual(rest, ["script", "--kernel", "debug"])
 
@@ -56,8 +57,9 @@ class OptionsTest(unittest.TestCase):
         self.assertEqual(options.parse(["--memory", "3072", "--", "--script"])[1], ["--script"])
 
     def test_what_cannot_work_is_refused(self):
-        for arguments in (["--nonesuch", "1"], ["--kernel"], ["--timeout", "0"], ["--timeout", "5s"], ["--memory", "many"],
-                          ["--build", "debug"], ["--add", "/etc"], ["--add", "/etc:etc"], ["--add", "/nonesuch:/etc"]):
+        for arguments in (["--nonesuch", "1"], ["--kernel"], ["--timeout", "0"], ["--timeout", "5s"],
+                          ["--memory", "many"], ["--build", "debug"], ["--add", "/etc"], ["--add", "/etc:etc"],
+                          ["--add", "/nonesuch:/etc"]):
             with self.subTest(arguments=arguments), self.assertRaises(Failure):
                 options.parse(arguments)
 
@@ -71,12 +73,27 @@ class SuiteTest(FolderTest):
         self.assertEqual([(job.kernel, job.build) for job in found],
                          [("stock", "release"), ("stock", "hooks"), ("lts", "release"), ("lts", "hooks")])
         self.assertEqual(found[0].label, "some (stock, release, a=1 b=2)")
-        self.assertEqual(found[0].arguments, ("--append", "a=1 b=2", "--memory", "3072", str(self.folder / "test_some.py")))
+        self.assertEqual(found[0].arguments,
+                         ("--append", "a=1 b=2", "--memory", "3072", str(self.folder / "test_some.py")))
+
+    def test_a_line_may_be_continued(self):
+        one, other = self.suite('# testbed: kernel=lts\n# testbed+ append="a=1 b=2"\n# testbed+ memory=3072\n'
+                                "# testbed: build=hooks\n").jobs()
+        self.assertEqual((one.kernel, one.build), ("lts", "release"))
+        self.assertEqual(one.arguments,
+                         ("--append", "a=1 b=2", "--memory", "3072", str(self.folder / "test_some.py")))
+        self.assertEqual((other.kernel, other.build), ("stock", "hooks"))
+        self.assertEqual(other.arguments, (str(self.folder / "test_some.py"),))
+
+    def test_a_line_that_continues_none_is_an_error(self):
+        with self.assertRaisesRegex(Failure, "the first line '# testbed[+]' has no line '# testbed:' before it"):
+            self.suite("# testbed+ kernel=lts\n# testbed: build=hooks\n").jobs()
 
     def test_files_come_behind_the_script(self):
         (job,) = self.suite("# testbed: files=one,../two enable=a.service,b.service\n").jobs()
-        self.assertEqual(job.arguments, ("--enable", "a.service", "--enable", "b.service", str(self.folder / "test_some.py"),
-                                         str(self.folder / "one"), str(self.folder / "../two")))
+        self.assertEqual(job.arguments, ("--enable", "a.service", "--enable", "b.service",
+                                         str(self.folder / "test_some.py"), str(self.folder / "one"),
+                                         str(self.folder / "../two")))
         self.assertEqual(job.label, "some (stock, release, a.service, b.service)")
 
     def test_a_head_without_a_line_means_one_ordinary_machine(self):
@@ -115,12 +132,14 @@ class ReportTest(FolderTest):
 
     def test_what_does_not_add_up_fails(self):
         for output, status in (("", 0), ("1..0\nran 0\n", 0), ("1..2\nok one\nran 2\n", 0), ("1..1\nok one\n", 0),
-                               ("1..1\nok one\nran 1\n", 125), ("1..1\nok one\nok two\nran 1\n", 0), ("ok one\nran 1\n", 0)):
+                               ("1..1\nok one\nran 1\n", 125), ("1..1\nok one\nok two\nran 1\n", 0),
+                               ("ok one\nran 1\n", 0)):
             with self.subTest(output=output, status=status):
                 self.assertGreater(self.result(output, status)[1], 0)
 
     def test_mesons_summary_is_counted(self):
-        output = self.write("out", "Ok:                 12  \nFail:               1   \nSkipped:            2   \nTimeout:            1\n")
+        output = self.write("out", "Ok:                 12  \nFail:               1   \n"
+                                   "Skipped:            2   \nTimeout:            1\n")
         result = report.meson_result("unit", 1, output)
         self.assertEqual((result.passed, result.failed), (12, 4))
 
@@ -133,7 +152,8 @@ class ReportTest(FolderTest):
         self.assertEqual((result.passed, result.failed), (3, 2))
 
     def test_the_first_failed_test_of_mesons_is_named(self):
-        output = (" 1/9 dmaheapd:unit / quota      OK       0.01s\n 2/9 dmaheapd:unit / policy     FAIL     0.02s   exit status 1\n"
+        output = (" 1/9 dmaheapd:unit / quota      OK       0.01s\n"
+                  " 2/9 dmaheapd:unit / policy     FAIL     0.02s   exit status 1\n"
                   "[  PASSED  ] 3 test(s).\n[  FAILED  ] 1 test(s), listed below:\n[  FAILED  ] test_deny\n")
         self.assertEqual(report.meson_failed_test(output), "dmaheapd:unit / policy: test_deny")
         self.assertIsNone(report.meson_failed_test(output.replace("FAIL ", "OK   ")))
@@ -171,7 +191,8 @@ class MachineTest(FolderTest):
     of the try."""
 
     def machine(self, script, **keywords):
-        emulator = self.write("qemu/usr/lib64/ld-linux-x86-64.so.2", EMULATOR.replace("@COUNT@", str(self.folder / "count")) + script)
+        emulator = self.write("qemu/usr/lib64/ld-linux-x86-64.so.2",
+                              EMULATOR.replace("@COUNT@", str(self.folder / "count")) + script)
         emulator.chmod(0o755)
         made = door.Made(source=self.folder, key="", kernel=self.folder, run_tree=self.folder, build=self.folder,
                          overlay=self.folder, qemu=self.folder / "qemu")
@@ -203,12 +224,14 @@ class MachineTest(FolderTest):
         return int((self.folder / "count").read_text(encoding="ascii"))
 
     def test_output_and_status_are_passed_on(self):
-        result = self.run_machine("echo started >$status; printf 'a\\0b' >$stdout; echo c >$stderr; echo exit 7 3 2 >>$status; sleep 60")
+        result = self.run_machine("echo started >$status; printf 'a\\0b' >$stdout; echo c >$stderr; "
+                                  "echo exit 7 3 2 >>$status; sleep 60")
         self.assertEqual(result, (7, b"a\0b", b"c\n"))
         self.assertFalse(self.run_folder.exists())
 
     def test_output_that_comes_after_the_status_is_waited_for(self):
-        result = self.run_machine("echo started >$status; echo exit 0 2 0 >>$status; sleep 0.5; echo a >$stdout; sleep 60")
+        result = self.run_machine("echo started >$status; echo exit 0 2 0 >>$status; sleep 0.5; "
+                                  "echo a >$stdout; sleep 60")
         self.assertEqual(result, (0, b"a\n", b""))
 
     def test_output_that_is_lost_is_a_failure(self):
@@ -227,7 +250,8 @@ class MachineTest(FolderTest):
 
     def test_there_is_an_end_of_tries(self):
         result, _, _ = self.run_machine("echo 'Kernel panic - not syncing: no' >$console")
-        self.assertRegex(str(result), r"the machine went down before the script ended: Kernel panic - not syncing: no \(console: ")
+        self.assertRegex(str(result), r"the machine went down before the script ended: "
+                                      r"Kernel panic - not syncing: no \(console: ")
         self.assertEqual(self.n_tries(), 3)
         self.assertTrue((self.run_folder / "console.log").exists() and (self.run_folder / "console.2.log").exists())
 
@@ -267,7 +291,8 @@ class JobTest(FolderTest):
     def run_jobs(self, script, count=1, at_once=1):
         """Jobs that run a shell script, $n of which is the number of the try."""
         count_file = self.folder / "count"
-        lines = f"n=$(($(cat {count_file} 2>/dev/null || echo 0) + 1)); echo $n >{count_file}; console={self.folder}/console\n{script}"
+        lines = (f"n=$(($(cat {count_file} 2>/dev/null || echo 0) + 1)); echo $n >{count_file}; "
+                 f"console={self.folder}/console\n{script}")
         made = [jobs.Job("some", "stock", "release", ()) for _ in range(count)]
         with mock.patch.object(jobs.Job, "command", lambda _: ["sh", "-c", lines]):
             return list(jobs.run(made, self.folder, at_once))
@@ -285,16 +310,19 @@ class JobTest(FolderTest):
         self.assertLess(time.monotonic() - begun, 3.5)
 
     def test_what_the_emulator_has_failed_runs_again_once(self):
-        for said, console in (("anything", "Oops: int3"), ("the machine was not up after 300 s", "watchdog: BUG: soft lockup")):
+        for said, console in (("anything", "Oops: int3"),
+                              ("the machine was not up after 300 s", "watchdog: BUG: soft lockup")):
             with self.subTest(console=console):
                 (self.folder / "count").unlink(missing_ok=True)
-                (one,) = self.run_jobs(f"echo '{console}' >$console; echo \"{said} (console: $console)\" >&2; exit {EXIT_TESTBED}")
+                (one,) = self.run_jobs(f"echo '{console}' >$console; echo \"{said} (console: $console)\" >&2; "
+                                       f"exit {EXIT_TESTBED}")
                 self.assertEqual((one.status, self.n_tries()), (EXIT_TESTBED, 2))
 
     def test_other_failures_do_not_run_again(self):
-        for said, console, status in (("the script has not ended after 600 s", "watchdog: BUG: soft lockup", EXIT_TESTBED),
-                                      ("the machine was not up after 300 s", "all is well", EXIT_TESTBED),
-                                      ("anything", "Oops: int3", 1)):
+        for said, console, status in (
+                ("the script has not ended after 600 s", "watchdog: BUG: soft lockup", EXIT_TESTBED),
+                ("the machine was not up after 300 s", "all is well", EXIT_TESTBED),
+                ("anything", "Oops: int3", 1)):
             with self.subTest(said=said, console=console, status=status):
                 (self.folder / "count").unlink(missing_ok=True)
                 self.run_jobs(f"echo '{console}' >$console; echo \"{said} (console: $console)\" >&2; exit {status}")
@@ -302,8 +330,10 @@ class JobTest(FolderTest):
 
     def test_jobs_end_with_whoever_listens_to_them(self):
         def stop():
-            with mock.patch.object(jobs.Job, "command", lambda _: ["sh", "-c", f"echo $$ >{self.folder}/pid; sleep 60 & wait"]):
-                with contextlib.closing(jobs.run([jobs.Job("some", "stock", "release", ())] * 2, self.folder, 1)) as runs:
+            script = f"echo $$ >{self.folder}/pid; sleep 60 & wait"
+            made = [jobs.Job("some", "stock", "release", ())] * 2
+            with mock.patch.object(jobs.Job, "command", lambda _: ["sh", "-c", script]):
+                with contextlib.closing(jobs.run(made, self.folder, 1)) as runs:
                     signal.signal(signal.SIGALRM, lambda *_: sys.exit(143))
                     signal.alarm(2)
                     next(runs)
@@ -386,8 +416,10 @@ class MutantTest(FolderTest):
         return status, (self.folder / "told").read_text(encoding="utf-8")
 
     def test_the_first_suite_that_sees_it_is_named(self):
-        self.assertEqual(self.look(("quota", None), ("Other.test", None)), (mutants.SEEN, "some: seen by unit: quota\n"))
-        self.assertEqual(self.look((None, None), ("A.test", None)), (mutants.SEEN, "some: seen by daemon-allocate: A.test\n"))
+        self.assertEqual(self.look(("quota", None), ("Other.test", None)),
+                         (mutants.SEEN, "some: seen by unit: quota\n"))
+        self.assertEqual(self.look((None, None), ("A.test", None)),
+                         (mutants.SEEN, "some: seen by daemon-allocate: A.test\n"))
 
     def test_what_no_test_sees_is_told(self):
         self.assertEqual(self.look((None, None), (None, None)), (mutants.NOT_SEEN, "some: NOT SEEN\n"))
@@ -426,7 +458,8 @@ class CommandTest(unittest.TestCase):
                 self.assertIn("tests/testbed exec", stderr)
 
     def test_a_suite_that_there_is_not_is_told_before_any_work(self):
-        self.assertEqual(self.run_testbed("test", "nonesuch"), (EXIT_TESTBED, "", "testbed: there is no suite 'nonesuch'\n"))
+        self.assertEqual(self.run_testbed("test", "nonesuch"),
+                         (EXIT_TESTBED, "", "testbed: there is no suite 'nonesuch'\n"))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py
+# testbed: kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service
+# testbed+ add=boot-client.service:/etc/systemd/system/boot-client.service
+# testbed+ add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py
 """Services allocate while the machine boots, one of them before sysinit.target; no unit waits that did not ask to."""
 
 import json
@@ -24,7 +26,8 @@ def units_of(unit, name):
 
 class Client(unittest.TestCase):
     def assert_buffer(self, result, heap):
-        self.assertEqual((result["error"], result["fds"], result.get("heap"), result.get("zeroed")), (None, 1, heap, True), result)
+        self.assertEqual((result["error"], result["fds"], result.get("heap"), result.get("zeroed")),
+                         (None, 1, heap, True), result)
 
     def test_a_service_gets_its_buffers(self):
         result = outcome("late")
@@ -51,7 +54,8 @@ class Order(unittest.TestCase):
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
 
     def test_only_units_that_ask_for_it_wait(self):
-        self.assertEqual(units_of("dmaheapd.socket", "Before") - CLIENTS, {"sockets.target", "shutdown.target", vmtest.SERVICE})
+        self.assertEqual(units_of("dmaheapd.socket", "Before") - CLIENTS,
+                         {"sockets.target", "shutdown.target", vmtest.SERVICE})
         self.assertEqual(units_of(vmtest.SERVICE, "Before"), {"multi-user.target", "shutdown.target"})
         self.assertLessEqual(units_of("cma-region.target", "Before"), {"shutdown.target"})
 

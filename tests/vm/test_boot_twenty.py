@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: long
-# testbed: times=20 kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service add=boot-client.service:/etc/systemd/system/boot-client.service add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py
+# testbed: times=20 kernel=stock append="cma=64M" enable=dmaheapd.socket,boot-client.service,boot-client-early.service
+# testbed+ add=boot-client.service:/etc/systemd/system/boot-client.service
+# testbed+ add=boot-client-early.service:/etc/systemd/system/boot-client-early.service files=boot-client.py
 """The long form of boot-client: twenty boots."""
 
 import vmtest

@@ -2,7 +2,8 @@
 """The suites that run in machines, and what their heads say.
 
 A suite is a script in tests/vm (a benchmark one in tests/bench) whose lines '# testbed: …' say in which machines it
-runs: one line a machine, or several where it names several kernels or builds. See tests/vm/lib/vmtest.py."""
+runs: one line a machine, or several where it names several kernels or builds. A line '# testbed+ …' continues the one
+before it. See tests/vm/lib/vmtest.py."""
 
 import shlex
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from jobs import Job
 
 N_HEAD_LINES = 60
 HEAD = "# testbed:"
+CONTINUED = "# testbed+"
 
 
 @dataclass
@@ -22,10 +24,18 @@ class Suite:
     path: Path
 
     def head(self):
-        """The words of each line of the head; of one without any, a line without words."""
+        """The words of each line of the head; of one without any, a line without words. Raises Failure for a line that
+        continues none."""
+        found = []
         with open(self.path, encoding="utf-8") as file:
-            lines = [line for _, line in zip(range(N_HEAD_LINES), file) if line.startswith(HEAD)]
-        return [shlex.split(line.removeprefix(HEAD)) for line in lines] or [[]]
+            for _, line in zip(range(N_HEAD_LINES), file):
+                if line.startswith(HEAD):
+                    found.append(shlex.split(line.removeprefix(HEAD)))
+                elif line.startswith(CONTINUED):
+                    if not found:
+                        raise Failure(f"{self.path}: the first line '{CONTINUED}' has no line '{HEAD}' before it")
+                    found[-1] += shlex.split(line.removeprefix(CONTINUED))
+        return found or [[]]
 
     def is_long(self):
         return any("long" in words for words in self.head())
@@ -89,7 +99,8 @@ def benchmarks(project=door.PROJECT_FOLDER):
 
 def suites_in(folder, prefix):
     paths = sorted(folder.glob(prefix + "*"))
-    found = [Suite(path.stem.removeprefix(prefix).replace("_", "-"), path) for path in paths if path.suffix in (".py", ".sh")]
+    found = [Suite(path.stem.removeprefix(prefix).replace("_", "-"), path)
+             for path in paths if path.suffix in (".py", ".sh")]
     return {suite.name: suite for suite in found}
 
 

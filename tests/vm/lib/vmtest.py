@@ -4,7 +4,7 @@
 A suite is a file tests/vm/test_NAME.py that runs in the machine as root. Comments at its head say in which machines it
 runs, one line a machine: '# testbed: kernel=stock append="cma=64M" build=release,sanitize enable=dmaheapd.socket'. The
 word 'times=20' makes twenty machines of one line, 'files=NAME,…' puts files beside the script, and a line '# testbed:
-long' keeps the suite out of a 'test' without names.
+long' keeps the suite out of a 'test' without names. A line '# testbed+ …' continues the one before it.
 
 The testbed puts the suites and the modules of tests/vm/lib into every machine, where Python finds them by name. A suite
 ends with vmtest.main(), which prints one line for each test and, last, how many tests were run."""
