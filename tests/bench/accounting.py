@@ -230,7 +230,8 @@ def main():
         few = censuses(connection)
         measure_hammers(connection, hammers, "", 1.1, 5)
         fds = measure_buffers(connection)
-        print(f"a census of {len(kernel_buffers())} buffers, milliseconds: {censuses(connection) * 1e3:.0f} (budget none)")
+        print(f"a census of {len(kernel_buffers())} buffers, milliseconds: {censuses(connection) * 1e3:.0f} "
+              "(budget none)")
         print(f"a census of {HAMMERS * EACH} buffers, milliseconds: {few * 1e3:.0f} (budget none)", flush=True)
         # No request waits longer than a second for a census to begin. Where a census takes more than 50 ms, that bound
         # makes censuses take more than 5 % of the time.

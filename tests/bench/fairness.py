@@ -3,10 +3,10 @@
 # testbed: kernel=stock append="cma=1G" memory=3072 timeout=5400
 """Small requests of one client beside four other clients, each of which wants a lot in its own way.
 
-Two of them never pause, which leaves neither of two processors idle: every other process waits for the scheduler. So the
-same requests are timed beside two processes that use the heaps without a daemon; only what is above that is the
-daemon's. A figure is the ratio of the medians of both sides' runs, which alternate. The brackets have the lowest and the
-highest ratio of two successive runs. 'A/A' compares two sides that are alike, which shows the noise."""
+Two of them never pause, which leaves neither of two processors idle: every other process waits for the scheduler. So
+the same requests are timed beside two processes that use the heaps without a daemon; only what is above that is the
+daemon's. A figure is the ratio of the medians of both sides' runs, which alternate. The brackets have the lowest and
+the highest ratio of two successive runs. 'A/A' compares two sides that are alike, which shows the noise."""
 
 import contextlib
 import mmap
@@ -61,7 +61,8 @@ def free_memory():
 def busy_pages():
     """Keeps memory in use that can be moved, much of it in the region.
 
-    It is freed and taken again, part by part, so that new memory takes the place of what was moved out of the region."""
+    It is freed and taken again, part by part, so that new memory takes the place of what was moved out of the
+    region."""
     part = 16 * MIB
     parts = []
     while True:
@@ -133,11 +134,13 @@ def main():
                     p99(connection, 30)
                     sides[side].append(p99(connection))
                     migrated += n_migrated() - before if side is others else 0
-            print("# p99 in ms:", *(f"{side.__name__} {values[-1] / 1e6:.1f}" for side, values in sides.items()), flush=True)
+            print("# p99 in ms:", *(f"{side.__name__} {values[-1] / 1e6:.1f}" for side, values in sides.items()),
+                  flush=True)
     idle, beside_strangers, beside_others = sides.values()
     tell_ratio("p99 of 4 KiB beside four others over idle", beside_others, idle, 2)
     tell_ratio("p99 of 4 KiB beside processes without a daemon over idle", beside_strangers, idle)
-    tell_ratio("p99 of 4 KiB beside four others over beside processes without a daemon", beside_others, beside_strangers)
+    tell_ratio("p99 of 4 KiB beside four others over beside processes without a daemon", beside_others,
+               beside_strangers)
     tell_noise("p99 of 4 KiB", idle)
     tell("pages that were moved meanwhile", migrated)
 

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # testbed: host kernel=upstream,tristate
 #
-# Compares the times of our heaps with those of the kernel's own. RUNS machines of each kernel run in turn, and each gives
-# one median a figure. A line has the ratio of the medians of these, and in brackets the lowest and the highest ratio of
-# two successive machines. The lines 'A/A' compare every other machine of the kernel's own heaps with the rest of them,
-# which shows the noise.
+# Compares the times of our heaps with those of the kernel's own. RUNS machines of each kernel run in turn, and each
+# gives one median a figure. A line has the ratio of the medians of these, and in brackets the lowest and the highest
+# ratio of two successive machines. The lines 'A/A' compare every other machine of the kernel's own heaps with the rest
+# of them, which shows the noise.
 
 set -euo pipefail
 

@@ -3,8 +3,8 @@
 # testbed: kernel=stock build=hooks append="cma=64M" timeout=1800
 """The cost of workers: their start, their memory, and what they add to a request and to systemctl stop.
 
-Each figure is the ratio of the medians of both sides' runs, which alternate. The brackets have the lowest and the highest
-ratio of two successive runs. 'A/A' compares two sides that are alike, which shows the noise."""
+Each figure is the ratio of the medians of both sides' runs, which alternate. The brackets have the lowest and the
+highest ratio of two successive runs. 'A/A' compares two sides that are alike, which shows the noise."""
 
 import contextlib
 import statistics
@@ -25,7 +25,8 @@ def bench_start():
     with cgroup("/bench-start") as place:
         for _ in range(RUNS):
             run = {}
-            for line in vmtest.run("/usr/lib/dmaheapd/bench-worker", CGROUPS + place, "/dev/dma_heap/system", "60").splitlines():
+            said = vmtest.run("/usr/lib/dmaheapd/bench-worker", CGROUPS + place, "/dev/dma_heap/system", "60")
+            for line in said.splitlines():
                 kind, nanoseconds = line.split()
                 run.setdefault(kind, []).append(int(nanoseconds))
             for kind, values in run.items():
@@ -42,7 +43,8 @@ def bench_hop():
     calls, infos = [], []
     with cgroup("/bench-hop") as place, client(place) as connection:
         for _ in range(RUNS):
-            for times, call in ((calls, lambda: use(connection)), (infos, lambda: connection.call("org.varlink.service.GetInfo"))):
+            for times, call in ((calls, lambda: use(connection)),
+                                (infos, lambda: connection.call("org.varlink.service.GetInfo"))):
                 times.append(statistics.median(timed(call) for _ in range(100)))
     tell_ratio("Allocate of a page over GetInfo", calls, infos)
     tell_noise("Allocate of a page", calls)

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks that what the daemon can say, and can be told, reaches those who use it: every error, method, field and word of the
-interface, in the client library and the manual; every error in the tests that take it to the C caller, the command's words and
-the preload library; and every key of the configuration in dmaheapd.conf(5), and the other way round.
+"""Checks that what the daemon can say, and can be told, reaches those who use it: every error, method, field and word
+of the interface, in the client library and the manual; every error in the tests that take it to the C caller, the
+command's words and the preload library; and every key of the configuration in dmaheapd.conf(5), and the other way
+round.
 
 Usage: check-interface.py ROOT. Prints one line a fault, and exits 1 if there is one."""
 
@@ -38,7 +39,8 @@ def interface_symbols(text: str, kind: str) -> dict[str, str]:
 
 
 def interface_fields(definition: str) -> list[str]:
-    return re.findall(r'(?:DEFINE_(?:FIELD|INPUT|OUTPUT)(?:_BY_TYPE)?|FIELD_INLINE_ENUM|[A-Z_]*ENUM[A-Z_]*)\((\w+),', definition)
+    return re.findall(r'(?:DEFINE_(?:FIELD|INPUT|OUTPUT)(?:_BY_TYPE)?|FIELD_INLINE_ENUM|[A-Z_]*ENUM[A-Z_]*)\((\w+),',
+                      definition)
 
 
 def inline_enums(text: str) -> dict[str, list[str]]:
@@ -61,8 +63,10 @@ def check_errors(c: Checker, source: str) -> None:
         if entry:
             reason, number = entry.groups()
             c.expect(rf'^    {reason}\b|^        {reason},', 'client/libdmaheap/dmaheap.h', reason)
-            c.expect(rf'^ \*     -{number} .* {reason}$', 'client/libdmaheap/dmaheap.h', f'{reason}, {number} in its table')
-            c.expect(rf'^\*-{number}\*.*\*{reason}\*\n\t[^*]*\(\*{name}\*\)|^\*-{number}\*.*\*{reason}\*\n(?:\t.*\n)*?\t.*\*{name}\*',
+            c.expect(rf'^ \*     -{number} .* {reason}$', 'client/libdmaheap/dmaheap.h',
+                     f'{reason}, {number} in its table')
+            c.expect(rf'^\*-{number}\*.*\*{reason}\*\n\t[^*]*\(\*{name}\*\)|'
+                     rf'^\*-{number}\*.*\*{reason}\*\n(?:\t.*\n)*?\t.*\*{name}\*',
                      'man/dmaheap_error_free.3.scd', f'{reason}, {number} for {name}')
             c.expect(rf'"error-"? ?(?:SERVICE\(")?{name}".*?-{number}, {reason}', 'client/tests/test-errors.c', full)
         c.expect(rf'^\*(?:org\.varlink\.service\.)?{name}\*$', 'man/dmaheapctl.1.scd', full)
@@ -111,7 +115,8 @@ def check_methods(c: Checker, source: str) -> None:
 def check_words(c: Checker, source: str) -> None:
     """The words of the interface's enumerations, and the resources, which are an open list."""
     manual = c.read('man/io.dmaheapd.Allocator.7.scd')
-    library = ''.join(c.read(f'client/libdmaheap/{name}.c') for name in ('error', 'reply', 'parse', 'connection', 'event', 'call'))
+    library = ''.join(c.read(f'client/libdmaheap/{name}.c')
+                      for name in ('error', 'reply', 'parse', 'connection', 'event', 'call'))
     words = inline_enums(source)
     if 'scope' not in words or len(words) < 4:
         c.fault(f'too few enumerations found in the interface ({", ".join(words)}): has its source changed its form?')

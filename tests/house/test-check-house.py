@@ -10,10 +10,11 @@ import unittest
 
 CHECK = pathlib.Path(__file__).with_name('check-house.py')
 LICENCE = '/* SPDX-License-Identifier: GPL-2.0-only */\n'
+LICENCE_LINE = '# SPDX-License-Identifier: GPL-2.0-only\n'
 
 # A tree without a fault: one file in a low room, one in a high others that include it.
 GOOD = {
-    'meson.build': '# SPDX-License-Identifier: GPL-2.0-only\n',
+    'meson.build': LICENCE_LINE,
     'daemon/util/log.h': LICENCE + '#pragma once\n',
     'daemon/util/log.c': LICENCE + '#include "util/log.h"\n',
     'daemon/limits/quota.h': LICENCE + '#pragma once\n#include <stdint.h>\n',
@@ -45,8 +46,8 @@ FAULTS = [
       'daemon/util/b.h': LICENCE},
      'daemon/: includes go in a circle: util/a -> util/b -> util/a'),
     ('a circle in client/',
-     {'client/lib/call.c': LICENCE + '#include "connection.h"\n', 'client/lib/connection.h': LICENCE + '#include "call.h"\n',
-      'client/lib/call.h': LICENCE},
+     {'client/lib/call.c': LICENCE + '#include "connection.h"\n',
+      'client/lib/connection.h': LICENCE + '#include "call.h"\n', 'client/lib/call.h': LICENCE},
      'client/: includes go in a circle: lib/call -> lib/connection -> lib/call'),
     ('a file of 501 lines', {'daemon/util/log.h': LICENCE + '\n' * 500},
      'daemon/util/log.h: has 501 lines, more than 500'),
@@ -54,6 +55,8 @@ FAULTS = [
      'daemon/util/log.h:2: has 121 columns, more than 120'),
     ('tabs count to the next eighth column', {'daemon/util/log.h': LICENCE + '\t' * 15 + 'x\n'},
      'daemon/util/log.h:2: has 121 columns, more than 120'),
+    ('a line of 121 columns in Python', {'tests/vm/test_some.py': LICENCE_LINE + '#' * 121 + '\n'},
+     'tests/vm/test_some.py:2: has 121 columns, more than 120'),
     ('no licence', {'daemon/util/log.h': '#pragma once\n'},
      'daemon/util/log.h: does not name its licence'),
 ]
@@ -62,6 +65,7 @@ FAULTS = [
 ALLOWED = [
     ('a file of 500 lines', {'daemon/util/log.h': LICENCE + '\n' * 499}),
     ('a line of 120 columns', {'daemon/util/log.h': LICENCE + '/*' + 'x' * 118 + '\n'}),
+    ('a line of 120 columns in Python', {'tests/vm/test_some.py': LICENCE_LINE + '#' * 120 + '\n'}),
 ]
 
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# contract.sh TESTBED: tries what is promised of 'TESTBED exec'. Prints a plan, a line for each promise, and their number.
+# contract.sh TESTBED: tries what is promised of 'TESTBED exec'. Prints a plan, a line for each promise, and their
+# number.
 
 set -u
 
@@ -31,12 +32,14 @@ one_of_its_kind() {
         echo 'from the file' >file.txt
         echo 'early' >added/inner/word
         # shellcheck disable=SC2016 # for the machine
-        printf '[Unit]\nDescription=Before anybody can do anything\n[Service]\nType=oneshot\nRemainAfterExit=yes\n%s\n%s\n' \
+        printf '[Unit]\nDescription=%s\n[Service]\nType=oneshot\nRemainAfterExit=yes\n%s\n%s\n' \
+                'Before anybody can do anything' \
                 'ExecStart=/bin/sh -c "cat /usr/lib/early/inner/word >/run/early"' \
                 '[Install]
 WantedBy=sysinit.target
 Also=also.service' >early.service
-        printf '[Service]\nType=oneshot\nExecStart=/bin/touch /run/also\n[Install]\nWantedBy=basic.target\n' >also.service
+        printf '[Service]\nType=oneshot\nExecStart=/bin/touch /run/also\n[Install]\nWantedBy=basic.target\n' \
+                >also.service
         cat >script <<'END'
 head -c 5000000 /dev/zero | tr '\0' '\377'
 printf 'zero\0binary\r\n\n' >/dev/stderr
@@ -57,7 +60,8 @@ exit 7
 END
         # shellcheck disable=SC2094 # the script is not written
         "$TESTBED" exec --append dmaheapd.answer=42 --append more=1 --memory 1400 --add added:/usr/lib/early \
-                --add early.service:/lib/systemd/system/early.service --add also.service:/etc/systemd/system/also.service \
+                --add early.service:/lib/systemd/system/early.service \
+                --add also.service:/etc/systemd/system/also.service \
                 --enable=early.service script file.txt folder >out 2>err <script
         echo $? >status
 }

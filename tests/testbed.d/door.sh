@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The way from Python to the shell parts: 'door.sh SHOW-PROGRESS FUNCTION ARG…' calls door_FUNCTION (see testbed/door.py). It
-# prints the function's result; progress and errors go to standard error, and an error ends it with status 125.
+# The way from Python to the shell parts: 'door.sh SHOW-PROGRESS FUNCTION ARG…' calls door_FUNCTION (see
+# testbed/door.py). It prints the function's result; progress and errors go to standard error, and an error ends it with
+# status 125.
 
 set -Eeuo pipefail
 trap 'echo "testbed: failed, in ${FUNCNAME[0]-}: $BASH_COMMAND" >&2; exit 125' ERR
@@ -28,12 +29,14 @@ door_host() {
 door_make() {
         door_host
         project_overlay "$2" "$1"
-        printf '%s\n' "source=$SOURCE" "key=$(project_key "$SOURCE")" "kernel=$KERNEL" "run_tree=$RUN_TREE" "build=$BUILD" "overlay=$REPLY"
+        printf '%s\n' "source=$SOURCE" "key=$(project_key "$SOURCE")" "kernel=$KERNEL" "run_tree=$RUN_TREE" \
+                "build=$BUILD" "overlay=$REPLY"
         qemu_tree
         printf '%s\n' "qemu=$REPLY/tree"
 }
 
-# door_image RUN-DIR SOURCE KERNEL RUN-TREE OVERLAY ADD… -- UNIT… -- [SCRIPT FILE…]: makes RUN-DIR/initrd, the machine's file system.
+# door_image RUN-DIR SOURCE KERNEL RUN-TREE OVERLAY ADD… -- UNIT… -- [SCRIPT FILE…]: makes RUN-DIR/initrd, the machine's
+# file system.
 door_image() {
         # shellcheck disable=SC2034 # for image.sh
         RUN_DIR=$1 SOURCE=$2 KERNEL=$3 RUN_TREE=$4 OVERLAY=$5
@@ -97,7 +100,8 @@ door_fuzzers() {
         printf '%s\n' "$REPLY"
 }
 
-# door_in_build_tree SOURCE DIR COMMAND…: runs COMMAND in the build tree, with SOURCE as /src (read-only) and DIR as /work.
+# door_in_build_tree SOURCE DIR COMMAND…: runs COMMAND in the build tree, with SOURCE as /src (read-only) and DIR as
+# /work.
 door_in_build_tree() {
         local status=0
         build_tree

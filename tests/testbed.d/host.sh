@@ -45,8 +45,8 @@ host_archive() {
         printf '%s\n' "$address"
 }
 
-# host_archive_known: the same, if apt knows it now. The suite that this machine runs comes first. Archives of others and
-# Debian's security archive do not count.
+# host_archive_known: the same, if apt knows it now. The suite that this machine runs comes first. Archives of others
+# and Debian's security archive do not count.
 host_archive_known() {
         local codename
         codename=$(. /etc/os-release && echo "${VERSION_CODENAME-}")

@@ -63,8 +63,8 @@ image_test_modules() {
         printf '%s\n' /usr/lib/testbed/tests /usr/lib/testbed/tests/lib >"$1/usr/lib/python3/dist-packages/testbed.pth"
 }
 
-# image_depmod RUN-TREE RELEASE LAYER BELOW…: makes the lists of modules of LAYER, which has some, and of the layers BELOW,
-# and puts them into LAYER.
+# image_depmod RUN-TREE RELEASE LAYER BELOW…: makes the lists of modules of LAYER, which has some, and of the layers
+# BELOW, and puts them into LAYER.
 image_depmod() {
         local run_tree=$1 release=$2 layer=$3 part merged=$3.merged
         shift 3
@@ -78,8 +78,8 @@ image_depmod() {
         rm -rf "$merged"
 }
 
-# image_enable DIR UNIT…: makes in DIR the links that 'systemctl enable UNIT' makes. The units are those of the run tree,
-# the project and DIR itself.
+# image_enable DIR UNIT…: makes in DIR the links that 'systemctl enable UNIT' makes. The units are those of the run
+# tree, the project and DIR itself.
 image_enable() {
         local dir=$1 root=$RUN_DIR/enable tree layer
         shift
@@ -91,7 +91,8 @@ image_enable() {
                         cp -aT "$layer/$tree" "$root/$tree"
                 done
         done
-        in_tree "$RUN_TREE/tree" --bind "$root:/mnt" -- systemctl --root=/mnt enable "$@" >"$RUN_DIR/enable.log" 2>&1 || {
+        in_tree "$RUN_TREE/tree" --bind "$root:/mnt" -- \
+                systemctl --root=/mnt enable "$@" >"$RUN_DIR/enable.log" 2>&1 || {
                 die "cannot enable $*: $(tail -n 1 "$RUN_DIR/enable.log")"
         }
         mkdir -p "$dir/etc/systemd"

@@ -3,8 +3,8 @@
 #
 # The kernels that are built from Debian's source package, with tinyconfig and the fragments of kernel/. Besides what
 # other kernels have, each has its headers in build/, to build modules against. 'upstream' and 'tristate' have the same
-# image; 'upstream' has the kernel's own heap modules, 'tristate' has ours. 'in-tree', for a suite that runs by name only,
-# has module/ in the kernel's tree.
+# image; 'upstream' has the kernel's own heap modules, 'tristate' has ours. 'in-tree', for a suite that runs by name
+# only, has module/ in the kernel's tree.
 
 # The series that is built. Where the archive has dropped it, a newer one is taken.
 : "${KERNEL_SOURCE_SERIES:=7.3}"
@@ -62,8 +62,8 @@ kernel_tools() {
         ' "$1/var/lib/dpkg/status"
 }
 
-# kernel_image CONFIG: sets REPLY to a kernel built with its fragments. Its key has the source and the tools only, so that
-# another package in the build tree costs no kernel.
+# kernel_image CONFIG: sets REPLY to a kernel built with its fragments. Its key has the source and the tools only, so
+# that another package in the build tree costs no kernel.
 kernel_image() {
         local config=$1 build_tree fragments
         mapfile -t fragments < <(kernel_fragments "$config")
@@ -76,8 +76,8 @@ kernel_image() {
                 kernel_image_make "$build_tree" "$REPLY" "${fragments[@]}"
 }
 
-# kernel_source BUILD-TREE: sets REPLY to a folder with the source package, as the build tree's list of packages has it. So
-# the archive is asked once for each build tree.
+# kernel_source BUILD-TREE: sets REPLY to a folder with the source package, as the build tree's list of packages has it.
+# So the archive is asked once for each build tree.
 kernel_source() {
         cache_make kernel-source "$(hash_text 1 "$1" "$KERNEL_SOURCE_SERIES" "$(declare -f kernel_source_make)")" \
                 "the kernel's source" kernel_source_make "$1"
@@ -90,7 +90,8 @@ kernel_source_make() {
         local dir=$1 build_tree=$2 series
         series=$(in_tree "$build_tree" -- apt-cache search --names-only '^linux-source-[0-9.]*$' | cut -d ' ' -f 1 |
                 sed 's/^linux-source-//' | sort -V |
-                awk -v wanted="$KERNEL_SOURCE_SERIES" '$0 == wanted {found = 1} {last = $0} END {print found ? wanted : last}')
+                awk -v wanted="$KERNEL_SOURCE_SERIES" \
+                        '$0 == wanted {found = 1} {last = $0} END {print found ? wanted : last}')
         # shellcheck disable=SC2016 # expanded by the inner shell
         in_tree "$build_tree" --bind "$dir:/work" -- sh -euc '
                 cd /work
@@ -166,7 +167,8 @@ kernel_drop_in() {
         echo 'obj-y += dmaheapd/' >>"$1/drivers/dma-buf/Makefile"
 }
 
-# kernel_configure SOURCE: configures the folder of objects it runs in. Fails if an option of the fragments was not taken.
+# kernel_configure SOURCE: configures the folder of objects it runs in. Fails if an option of the fragments was not
+# taken.
 kernel_configure() {
         local option value got missing=0
         make -s -C "$1" O="$PWD" tinyconfig

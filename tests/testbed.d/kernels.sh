@@ -102,8 +102,8 @@ kernel_own_modules() {
         esac
 }
 
-# kernel_build_folder KERNEL: prints the folder in the build tree that modules for that kernel are built against. Headers
-# of Debian's kernels are installed there; those of other kernels are put into /work by project_modules_make.
+# kernel_build_folder KERNEL: prints the folder in the build tree that modules for that kernel are built against.
+# Headers of Debian's kernels are installed there; those of other kernels are put into /work by project_modules_make.
 kernel_build_folder() {
         if [[ -d $1/build ]]; then
                 echo /work/kernel
@@ -112,8 +112,8 @@ kernel_build_folder() {
         fi
 }
 
-# depmod_in RUN-TREE ROOT RELEASE: makes the lists of modules of ROOT/usr/lib/modules with the run tree's kmod, which will
-# read them.
+# depmod_in RUN-TREE ROOT RELEASE: makes the lists of modules of ROOT/usr/lib/modules with the run tree's kmod, which
+# will read them.
 depmod_in() {
         in_tree "$1/tree" --bind "$2/usr/lib:/mnt/lib" -- depmod -b /mnt "$3"
 }

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# The suite 'module-build': module/ compiles without a message, in a kernel tree and outside of one, for each kernel that
-# it is for and with both compilers; and checkpatch.pl finds nothing. Only one module is loaded, to see it refused.
+# The suite 'module-build': module/ compiles without a message, in a kernel tree and outside of one, for each kernel
+# that it is for and with both compilers; and checkpatch.pl finds nothing. Only one module is loaded, to see it refused.
 
-# The series of kernels whose headers are used besides those of 'stock': the oldest that the modules are for, and one that
-# is too old. A series that the archive has dropped is left out, and the plan is shorter then.
+# The series of kernels whose headers are used besides those of 'stock': the oldest that the modules are for, and one
+# that is too old. A series that the archive has dropped is left out, and the plan is shorter then.
 readonly MODULE_BUILD_SERIES='7.2 6.12'
 
 # module_headers BUILD-TREE: sets REPLY to a folder that is used as /usr/src. For each release in its file 'releases' it
@@ -49,7 +49,8 @@ module_headers_make() {
 # module_headers_take DIR RELEASE: puts one kernel's headers, which are in several packages, into one folder.
 module_headers_take() {
         local dir=$1 release=$2 link
-        mv "$dir/all/usr/lib/linux-kbuild-${release%-amd64}" "$dir/all/usr/src/linux-headers-${release%-amd64}-common" "$dir/"
+        mv "$dir/all/usr/lib/linux-kbuild-${release%-amd64}" \
+                "$dir/all/usr/src/linux-headers-${release%-amd64}-common" "$dir/"
         mv "$dir/all/usr/src/linux-headers-$release" "$dir/$release"
         for link in "$dir/$release"/{scripts,tools} "$dir/linux-headers-${release%-amd64}-common"/{scripts,tools}; do
                 [[ ! -L $link ]] || ln -sfn "../linux-kbuild-${release%-amd64}/${link##*/}" "$link"
@@ -57,8 +58,8 @@ module_headers_take() {
         sed -i "s|^KBUILD_OUTPUT=.*|KBUILD_OUTPUT=/usr/src/$release|" "$dir/$release/Makefile"
 }
 
-# module_headers_bare DIR RELEASE: copies them, without heaps and with the dmem controller in everything that Kbuild looks
-# at: the configuration, for make and for C, and the kernel's symbols.
+# module_headers_bare DIR RELEASE: copies them, without heaps and with the dmem controller in everything that Kbuild
+# looks at: the configuration, for make and for C, and the kernel's symbols.
 module_headers_bare() {
         local bare=$1/$2.bare symbol
         cp -a "$1/$2" "$bare"
@@ -79,19 +80,21 @@ module_tree() {
         local build_tree=$1
         kernel_source "$build_tree"
         cache_make module-tree "$(hash_text 1 "$build_tree" "$REPLY" "$(cat "$TESTBED_DIR/kernel/base.config")" \
-                "$(declare -f module_tree_make kernel_drop_in)")" "a kernel tree (5 minutes)" module_tree_make "$build_tree" "$REPLY"
+                "$(declare -f module_tree_make kernel_drop_in)")" "a kernel tree (5 minutes)" \
+                module_tree_make "$build_tree" "$REPLY"
 }
 
 module_tree_make() {
         local dir=$1 build_tree=$2 origin=$3 top part wanted=()
         top=linux-source-$(<"$origin/series")
-        for part in Makefile Kbuild Kconfig include scripts arch/x86 arch/arm64/{Makefile,configs} kernel lib init mm usr certs \
-                security/Makefile drivers/Makefile drivers/dma-buf tools/{Makefile,docs,objtool,scripts,build,lib,include,arch/x86} \
-                tools/bpf/resolve_btfids; do
+        for part in Makefile Kbuild Kconfig include scripts arch/x86 arch/arm64/{Makefile,configs} \
+                kernel lib init mm usr certs security/Makefile drivers/Makefile drivers/dma-buf \
+                tools/{Makefile,docs,objtool,scripts,build,lib,include,arch/x86} tools/bpf/resolve_btfids; do
                 wanted+=("$top/$part")
         done
         mkdir "$dir/source"
-        tar -x -f "$origin/source.tar.xz" -C "$dir/source" --strip-components=1 --wildcards "${wanted[@]}" "$top/*/Kconfig*"
+        tar -x -f "$origin/source.tar.xz" -C "$dir/source" --strip-components=1 --wildcards \
+                "${wanted[@]}" "$top/*/Kconfig*"
         kernel_drop_in "$dir/source"
         # Options that take long to build and do not change how a folder compiles are left out.
         grep -vE 'BTF|DEBUG_INFO|CMDLINE_BOOL' "$TESTBED_DIR/kernel/base.config" >"$dir/fragment"
@@ -131,7 +134,8 @@ too_old() {
         cp -r "$SOURCE/module" "$WORK/module-build/module"
         said=$(in_module_tree make -s -C /work/module KDIR="/usr/src/$1" 2>&1 || true)
         rm -r "$WORK/module-build/module"
-        if [[ $(grep -vc '^make' <<<"$said") -ne 1 ]] || ! grep -q 'need Linux 7.2 or later, and this is' <<<"$said"; then
+        if [[ $(grep -vc '^make' <<<"$said") -ne 1 ]] ||
+                ! grep -q 'need Linux 7.2 or later, and this is' <<<"$said"; then
                 echo "$said"
         fi
 }
@@ -139,7 +143,8 @@ too_old() {
 # core_refused HEADERS: refuses CONFIG_DMAHEAPD_CORE=m where the kernel has a core.
 core_refused() {
         local said
-        if said=$(in_module_tree make -s -C /src/module KDIR="/usr/src/$1" BUILD="/work/$1.core" CONFIG_DMAHEAPD_CORE=m 2>&1) ||
+        if said=$(in_module_tree make -s -C /src/module KDIR="/usr/src/$1" BUILD="/work/$1.core" \
+                CONFIG_DMAHEAPD_CORE=m 2>&1) ||
                 ! grep -q 'this kernel has a core of the dma-buf heaps; it needs no other' <<<"$said"; then
                 echo "$said"
         fi
@@ -154,7 +159,10 @@ built_by_dkms() {
                 mkdir -p /work/dkms/{source,tree}
                 cp -r /src/module "/work/dkms/source/dmaheapd-$version"
                 dkms build --sourcetree /work/dkms/source --dkmstree /work/dkms/tree --kernelsourcedir "/usr/src/$1" \
-                        -m dmaheapd -v "$version" -k "$1" >/work/dkms/log 2>&1 || { cat /work/dkms/{log,tree/*/*/build/make.log}; exit 1; }
+                        -m dmaheapd -v "$version" -k "$1" >/work/dkms/log 2>&1 || {
+                        cat /work/dkms/{log,tree/*/*/build/make.log}
+                        exit 1
+                }
         ' built_by_dkms "$1"
         found=$(find "$WORK/module-build/dkms/tree/dmaheapd" -path '*/module/*' -name '*.ko*' -printf '%f\n' |
                 sed 's/\.ko.*//' | sort | xargs)
@@ -165,7 +173,8 @@ built_by_dkms() {
         fi
 }
 
-# fragment_holds ARCH: merges dmabuf-heaps.config into that architecture's default configuration; each of its lines holds.
+# fragment_holds ARCH: merges dmabuf-heaps.config into that architecture's default configuration; each of its lines
+# holds.
 fragment_holds() {
         # shellcheck disable=SC2016 # expanded by the inner shell
         in_module_tree bash -euc '
@@ -213,11 +222,12 @@ in_tree_as() {
 # checkpatch: checks the modules and those for tests. Perl is the host's; mmdebstrap needs it, too.
 checkpatch() {
         perl "$WORK/module-build/source/scripts/checkpatch.pl" --strict --no-tree --terse --no-summary --file \
-                "$PROJECT_DIR"/module/{*.[ch],Kbuild,Kconfig,Makefile} "$PROJECT_DIR"/tests/modules/{*.[ch],Kbuild,Makefile}
+                "$PROJECT_DIR"/module/{*.[ch],Kbuild,Kconfig,Makefile} \
+                "$PROJECT_DIR"/tests/modules/{*.[ch],Kbuild,Makefile}
 }
 
-# in_module_tree COMMAND…: runs COMMAND in the build tree, with the headers as /usr/src, the project as /src and the kernel
-# tree in /work.
+# in_module_tree COMMAND…: runs COMMAND in the build tree, with the headers as /usr/src, the project as /src and the
+# kernel tree in /work.
 in_module_tree() {
         in_tree "$MODULE_BUILD_TREE" --bind "$MODULE_HEADERS:/usr/src:ro" --bind "$SOURCE:/src:ro" \
                 --bind "$WORK/module-build:/work" -- "$@"

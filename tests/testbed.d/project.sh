@@ -6,7 +6,8 @@
 
 # meson_options KIND: prints what a build of KIND is configured with, or fails.
 meson_options() {
-        local common='--prefix=/usr --libdir=lib/x86_64-linux-gnu --sysconfdir=/etc --localstatedir=/var --buildtype=debugoptimized -Dwerror=true'
+        local common='--prefix=/usr --libdir=lib/x86_64-linux-gnu --sysconfdir=/etc --localstatedir=/var'
+        common+=' --buildtype=debugoptimized -Dwerror=true'
         case $1 in
         release) echo "$common" ;;
         hooks) echo "$common -Dtest_hooks=true" ;;
@@ -25,8 +26,8 @@ project_files() {
         done
 }
 
-# project_key SOURCE: prints a name for what SOURCE is built from. Files that only the testbed reads (itself, the scripts
-# that run in machines, and the mutants) are left out, so a change of these builds nothing again.
+# project_key SOURCE: prints a name for what SOURCE is built from. Files that only the testbed reads (itself, the
+# scripts that run in machines, and the mutants) are left out, so a change of these builds nothing again.
 project_key() {
         (cd "$1" && find . -type f -printf '%P\0' |
                 grep -zvE '^(\.ci/|tests/(testbed|testbed\.d/|mutants/|(vm|bench)/.*\.(py|sh)$))' |
@@ -37,8 +38,8 @@ project_key() {
 hash_folder() {
         local folder=$1
         shift
-        (cd "$folder" && { find "${@:-.}" -type f -print0 2>/dev/null || true; } | LC_ALL=C sort -z | xargs -0r sha256sum --) |
-                sha256sum | cut -c 1-24
+        (cd "$folder" && { find "${@:-.}" -type f -print0 2>/dev/null || true; } |
+                LC_ALL=C sort -z | xargs -0r sha256sum --) | sha256sum | cut -c 1-24
 }
 
 # project_source: sets REPLY to a copy of the project's files, which does not change any more. A run of the testbed that
@@ -95,7 +96,8 @@ project_fuzzers() {
         local source=$1 tree
         build_tree
         tree=$REPLY
-        cache_make build "fuzz-$(hash_text 2 "$(project_key "$source")" "$tree")" "the fuzzers" project_fuzzers_make "$tree" "$source"
+        cache_make build "fuzz-$(hash_text 2 "$(project_key "$source")" "$tree")" "the fuzzers" \
+                project_fuzzers_make "$tree" "$source"
 }
 
 project_fuzzers_make() {
@@ -107,8 +109,8 @@ project_fuzzers_make() {
         '
 }
 
-# in_build_tree TREE SOURCE DIR COMMAND…: runs COMMAND in the build tree with SOURCE as /src (read-only) and DIR as /work.
-# The paths are always the same, so that ccache recognizes files.
+# in_build_tree TREE SOURCE DIR COMMAND…: runs COMMAND in the build tree with SOURCE as /src (read-only) and DIR as
+# /work. The paths are always the same, so that ccache recognizes files.
 in_build_tree() {
         local tree=$1 source=$2 dir=$3
         shift 3
@@ -116,13 +118,14 @@ in_build_tree() {
         in_tree "$tree" --bind "$source:/src:ro" --bind "$dir:/work" --bind "$CACHE/ccache:/cache" -- "$@"
 }
 
-# project_modules KERNEL-NAME KERNEL SOURCE: sets REPLY to the modules for that kernel: those that the project installs in
-# root/, those that only tests use in test/.
+# project_modules KERNEL-NAME KERNEL SOURCE: sets REPLY to the modules for that kernel: those that the project installs
+# in root/, those that only tests use in test/.
 project_modules() {
         local name=$1 kernel=$2 source=$3
         build_tree
         cache_make modules "$name-$(hash_text 1 "$kernel" "$REPLY" "$(kernel_own_modules "$name")" \
-                "$(hash_folder "$source" meson.build meson.options module tests/modules)")" "the modules for the kernel '$name'" \
+                "$(hash_folder "$source" meson.build meson.options module tests/modules)")" \
+                "the modules for the kernel '$name'" \
                 project_modules_make "$REPLY" "$source" "$kernel" "$(kernel_own_modules "$name")"
 }
 

@@ -14,16 +14,19 @@ systemd systemd-dev kmod strace bc bison flex libelf-dev libssl-dev dwarves xz-u
 # From backports come the headers of the kernel that the modules are for, and its headers for programs.
 readonly BUILD_BACKPORTS='linux-headers-amd64 linux-libc-dev'
 
-readonly RUN_PACKAGES='
-base-files base-passwd bash coreutils dash dbus findutils gawk grep hostname iproute2 kmod less libasan8 libbpf1 libc-bin
+readonly RUN_PACKAGES="
+base-files base-passwd bash coreutils dash dbus findutils gawk grep hostname iproute2 kmod less libasan8 libbpf1 \
+libc-bin
 libkmod2 libnss-systemd libpam-modules libpam-runtime libpam-systemd libpython3-stdlib libseccomp2
 libsystemd0 libubsan1 libudev1 login login.defs mount netbase passwd procps python3 python3-minimal sed strace systemd
-systemd-sysv tar udev util-linux zstd'
+systemd-sysv tar udev util-linux zstd"
 
-# Programs that use cameras, screens and dma-buf heaps, the libraries of the preload library, and a shell with completions.
-readonly FOREIGN_PACKAGES='
-base-files bash coreutils grep gstreamer1.0-libcamera gstreamer1.0-tools libc-bin libcamera-tools libdrm-tests libsystemd0
-v4l-utils zsh'
+# Programs that use cameras, screens and dma-buf heaps, the libraries of the preload library, and a shell with
+# completions.
+readonly FOREIGN_PACKAGES="
+base-files bash coreutils grep gstreamer1.0-libcamera gstreamer1.0-tools libc-bin libcamera-tools libdrm-tests \
+libsystemd0
+v4l-utils zsh"
 readonly FOREIGN_PROGRAMS='
 bash cam cat drmdevice gst-launch-1.0 ls modeprint modetest proptest v4l2-compliance v4l2-ctl zsh'
 
@@ -69,8 +72,8 @@ foreign_tree_make() {
         rm -rf --one-file-system "$all"
 }
 
-# foreign_copy PROGRAM…: copies the programs, the plugins of GStreamer that they are run with, and all the libraries that
-# these are linked with, to /mnt.
+# foreign_copy PROGRAM…: copies the programs, the plugins of GStreamer that they are run with, and all the libraries
+# that these are linked with, to /mnt.
 foreign_copy() {
         local files libraries list
         files=("${@/#//usr/bin/}" /usr/lib/*/libsystemd.so.0 /usr/lib/*/gstreamer-1.0/libgst{coreelements,libcamera}.so
@@ -114,7 +117,8 @@ build_tree_kernels() (
         export APT_CONFIG=$MMDEBSTRAP_APT_CONFIG
         tree=$1
         stock=$(basename "$(ls -d "$tree"/lib/modules/*)")
-        lts=$(apt-cache show linux-image-amd64 | sed -n 's/^Depends:.* linux-image-\(6\.12\.[^ ]*\) .*/\1/p' | head -n 1)
+        lts=$(apt-cache show linux-image-amd64 | sed -n 's/^Depends:.* linux-image-\(6\.12\.[^ ]*\) .*/\1/p' |
+                head -n 1)
         lts=${lts:-$(apt-cache show linux-image-amd64 | sed -n 's/^Depends: linux-image-\(6\.12\.[^ ]*\) .*/\1/p' |
                 head -n 1)}
         mkdir -p "$tree/kernels/stock" "$tree/kernels/lts"
@@ -132,8 +136,8 @@ run_tree_make() {
         make_cpio "$tree" "$1/run.cpio"
 }
 
-# run_tree_configure TREE: does what the packages' maintainer scripts would have done, as far as it matters here, and turns
-# off what a machine that lives for a minute does not need.
+# run_tree_configure TREE: does what the packages' maintainer scripts would have done, as far as it matters here, and
+# turns off what a machine that lives for a minute does not need.
 run_tree_configure() {
         local dir=$1
         cp "$dir/usr/share/base-passwd/passwd.master" "$dir/etc/passwd"
@@ -156,7 +160,8 @@ password required pam_permit.so' >"$dir/etc/pam.d/common-password"
         echo 'session required pam_unix.so' >"$dir/etc/pam.d/common-session-noninteractive"
         echo 'session required pam_unix.so
 session optional pam_systemd.so' >"$dir/etc/pam.d/common-session"
-        printf 'passwd: files systemd\ngroup: files systemd\nshadow: files systemd\nhosts: files\n' >"$dir/etc/nsswitch.conf"
+        printf 'passwd: files systemd\ngroup: files systemd\nshadow: files systemd\nhosts: files\n' \
+                >"$dir/etc/nsswitch.conf"
         printf '127.0.0.1 localhost testbed\n::1 localhost\n' >"$dir/etc/hosts"
         echo testbed >"$dir/etc/hostname"
         ln -sf ../run/systemd/resolve/resolv.conf "$dir/etc/resolv.conf"

@@ -13,7 +13,8 @@ show() {
 
 # loaded: tells which modules of heaps the kernel has.
 loaded() {
-        awk '$1 ~ /heap/ {printf "%s%s", (n++ ? " " : ""), $1} END {print (n ? "" : "no module of a heap")}' /proc/modules
+        awk '$1 ~ /heap/ {printf "%s%s", (n++ ? " " : ""), $1} END {print (n ? "" : "no module of a heap")}' \
+                /proc/modules
 }
 
 # shellcheck disable=SC2317 # called by show

@@ -11,6 +11,9 @@ dmesg --clear
 if insmod dma_heap.ko 2>/dev/null; then
         echo "it was taken"
 fi
-dmesg --notime | grep -q 'dma_heap: exports duplicate symbol .* (owned by kernel)' || { echo "not refused for that"; dmesg; }
+dmesg --notime | grep -q 'dma_heap: exports duplicate symbol .* (owned by kernel)' || {
+        echo "not refused for that"
+        dmesg
+}
 ! dmesg | grep -E 'BUG:|WARNING:|Call Trace' || exit
 [[ $(ls /dev/dma_heap) == "$before" && -n $before ]] || { echo "heaps have changed"; ls /dev/dma_heap; }

@@ -109,7 +109,8 @@ class Permissions(AccountingTest):
             self.allocate(connection, PAGE, heap=CMA)
 
     def test_a_heap_serves_only_those_whom_its_section_allows(self):
-        camera, one, two = self.client(self.unit(UNIT)), self.client(self.cgroup(SCOPE)), self.client(SCOPE, user="user2")
+        camera, one = self.client(self.unit(UNIT)), self.client(self.cgroup(SCOPE))
+        two = self.client(SCOPE, user="user2")
         self.assert_only([camera, one, two], [])
         for rule, allowed, denied in (("AllowUsers=user2", [two], [one, camera]),
                                       ("AllowUsers=1000 user2", [two, one, camera], []),
@@ -141,7 +142,8 @@ class Reload(AccountingTest):
         self.assertEqual(vmtest.unit_pid(), pid)
 
     def test_the_drop_in_that_sorts_last_wins(self):
-        for path, size in (("/usr/lib/dmaheapd/dmaheapd.conf.d/10-a.conf", 2), ("/run/dmaheapd/dmaheapd.conf.d/50-b.conf", 3),
+        for path, size in (("/usr/lib/dmaheapd/dmaheapd.conf.d/10-a.conf", 2),
+                           ("/run/dmaheapd/dmaheapd.conf.d/50-b.conf", 3),
                            ("/etc/dmaheapd/dmaheapd.conf.d/30-c.conf", 4)):
             self.addCleanup(os.unlink, path)
             write(f"[Limits]\nClientBytesMax={size * PAGE}\n", path)
@@ -183,7 +185,8 @@ class Reserve(AccountingTest):
     CONFIG = f"[Heap {CMA}]\nClientBytesMax=100%\nReserveBytes=16M\nReserveFor={UNIT}\n"
 
     def test_others_cannot_have_what_is_reserved_for_a_unit(self):
-        camera, others = self.client(self.unit(UNIT)), [self.client(self.cgroup(f"/test-{name}.scope")) for name in "ab"]
+        camera = self.client(self.unit(UNIT))
+        others = [self.client(self.cgroup(f"/test-{name}.scope")) for name in "ab"]
         for _ in range(2):
             fds = [fd for n in range(6) for fd in self.allocate(others[n % 2], 8 * MIB, heap=CMA)]
             for other in others:

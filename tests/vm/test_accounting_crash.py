@@ -55,7 +55,8 @@ class Crash(LoadTest):
         for _ in self.rounds(self.N_IDLE):
             daemon_pid()
             self.stop()
-            vmtest.wait_until(lambda: vmtest.unit_property(vmtest.SERVICE, "ActiveState") == "inactive", PATIENCE, "idle exit")
+            vmtest.wait_until(lambda: vmtest.unit_property(vmtest.SERVICE, "ActiveState") == "inactive", PATIENCE,
+                              "idle exit")
             self.go_on()
             self.check()
 

@@ -157,7 +157,8 @@ class Asking(Evasion):
         self.allocate(evader, LIMIT)
         self.assert_full(evader, name="/test-bare")
         self.allocate(self.client(self.cgroup("/test-bare/sub")), LIMIT)
-        self.assert_refused(self.client(self.cgroup("/test-bare/other")), "user", 2 * LIMIT, 2 * LIMIT, PAGE, name="1000")
+        self.assert_refused(self.client(self.cgroup("/test-bare/other")), "user", 2 * LIMIT, 2 * LIMIT, PAGE,
+                            name="1000")
 
     def test_subordinate_uids_count_for_the_user_of_their_slice(self):
         """In a user namespace the user chooses the uids. They all count for the user whose slice it is, and the root of

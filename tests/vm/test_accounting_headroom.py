@@ -38,7 +38,8 @@ class Headroom(AccountingTest):
         """Another 'size' bytes are refused for the limit of 'cgroup', which holds 'held' bytes and at most 16 MiB
         besides."""
         reply = connection.call("Allocate", {"size": size, **parameters})
-        self.assert_error(reply, "QuotaExceeded", scope="cgroup", name=cgroup, resource="bytes", limit=limit, requested=size)
+        self.assert_error(reply, "QuotaExceeded", scope="cgroup", name=cgroup, resource="bytes", limit=limit,
+                          requested=size)
         self.assertGreaterEqual(reply["used"], held)
         self.assertLess(reply["used"], held + 16 * MIB)
 
@@ -102,7 +103,8 @@ class Unit(Headroom):
 
     def test_page_cache_does_not_count(self):
         vmtest.run("modprobe", "brd", "rd_nr=1", "rd_size=30720")
-        cgroup = self.unit(UNIT, "sh", "-c", "exec 3</dev/ram0; cat <&3 >/dev/null; exec sleep infinity", MemoryMax="64M")
+        cgroup = self.unit(UNIT, "sh", "-c", "exec 3</dev/ram0; cat <&3 >/dev/null; exec sleep infinity",
+                           MemoryMax="64M")
         vmtest.wait_until(lambda: file_cache(cgroup) >= 28 * MIB, DEADLINE, "the page cache is full")
         self.fills(cgroup, 40 * MIB, 64 * MIB)
         self.assert_unhurt(UNIT)
@@ -115,8 +117,8 @@ class Unit(Headroom):
                   "first = vmtest.allocate(size=headroom - (2 << 20))\n"
                   "print(first.error, vmtest.allocate(size=4 << 20).error)\n"
                   "print(vmtest.call('GetUsage')['cgroupHeadroom'] < 4 << 20)\n")
-        said = vmtest.run_in_unit(UNIT, "python3", "-c", script, user="user1", MemoryMax="64M", WorkingDirectory=os.getcwd(),
-                                  Environment="PYTHONPATH=" + os.getcwd())
+        said = vmtest.run_in_unit(UNIT, "python3", "-c", script, user="user1", MemoryMax="64M",
+                                  WorkingDirectory=os.getcwd(), Environment="PYTHONPATH=" + os.getcwd())
         self.assertEqual(said, "True\nNone QuotaExceeded\nTrue\n")
 
 

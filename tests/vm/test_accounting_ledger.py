@@ -287,7 +287,8 @@ class Census(AccountingTest):
             self.assertNotEqual(reply["reason"], "")
             self.assertIsNone(vmtest.call("ListHeaps").error)
             self.assertIn("cannot be counted", vmtest.journal(lines=8))
-            self.assert_shown("buffers cannot be counted: BPF: switched off for a test; /sys/kernel/debug/dma_buf/bufinfo: ")
+            self.assert_shown("buffers cannot be counted: BPF: switched off for a test; "
+                              "/sys/kernel/debug/dma_buf/bufinfo: ")
 
 
 if __name__ == "__main__":

@@ -67,7 +67,8 @@ class Clients(AccountingTest):
 
     def test_no_product_of_size_and_count_wraps_around(self):
         self.allocate(self.a, PAGE)
-        for size, count in ((SIZE_MAX, COUNT_MAX), (SIZE_MAX, 1), (SIZE_MAX - 1, COUNT_MAX), (1 << 46, 4), (1 << 32, COUNT_MAX)):
+        for size, count in ((SIZE_MAX, COUNT_MAX), (SIZE_MAX, 1), (SIZE_MAX - 1, COUNT_MAX), (1 << 46, 4),
+                            (1 << 32, COUNT_MAX)):
             with self.subTest(size=size, count=count):
                 self.refused(size, count, used=PAGE)
         self.assertEqual(self.usage(self.a), (PAGE, 1))
@@ -176,7 +177,8 @@ class Memory(AccountingTest):
         for size, count in ((ram // 10 * 9, 1), (SIZE_MAX, COUNT_MAX)):
             with self.subTest(size=size, count=count):
                 reply = connection.call("Allocate", {"size": size, "count": count})
-                self.assert_error(reply, "QuotaExceeded", scope="system", limit=ram - ram // 10 * 9 - ram % 10 * 9 // 10,
+                self.assert_error(reply, "QuotaExceeded", scope="system",
+                                  limit=ram - ram // 10 * 9 - ram % 10 * 9 // 10,
                                   requested=-(-size // PAGE) * PAGE * count)
         self.assertEqual(self.usage(connection), (0, 0))
 

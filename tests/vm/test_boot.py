@@ -54,7 +54,8 @@ class Idle(unittest.TestCase):
     """The time after the boot. The tests run in this order."""
 
     def test_1_the_daemon_exits_when_nobody_needs_it(self):
-        vmtest.wait_until(lambda: vmtest.unit_property(vmtest.SERVICE, "ActiveState") == "inactive", 120, "the daemon has gone")
+        vmtest.wait_until(lambda: vmtest.unit_property(vmtest.SERVICE, "ActiveState") == "inactive", 120,
+                          "the daemon has gone")
         self.assertEqual(vmtest.unit_property(vmtest.SERVICE, "Result"), "success")
 
     def test_2_a_heap_is_ready_if_the_boot_loaded_its_module(self):

@@ -130,8 +130,9 @@ class Errors(Ctl):
 
     def test_wrong_arguments_are_status_2(self):
         for arguments in ([], ["nosuch"], ["list", "more"], ["list", "--nosuch"], ["--json=odd", "list"], ["allocate"],
-                          ["allocate", "much"], ["allocate", "-1"], ["allocate", "8X"], ["allocate", "--heap=a", "--role=b", "1"],
-                          ["--timeout=0", "list"], ["--timeout=soon", "list"]):
+                          ["allocate", "much"], ["allocate", "-1"], ["allocate", "8X"],
+                          ["allocate", "--heap=a", "--role=b", "1"], ["--timeout=0", "list"],
+                          ["--timeout=soon", "list"]):
             with self.subTest(arguments=arguments):
                 self.fails(2, "dmaheapctl", *arguments)
 
@@ -168,8 +169,8 @@ class Monitor(Ctl):
                 monitor.terminate()
 
     def test_monitor_ends_when_the_daemon_does(self):
-        with subprocess.Popen(["timeout", "60", *AS_USER1, "dmaheapctl", "monitor", "--json=short"], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True) as monitor:
+        with subprocess.Popen(["timeout", "60", *AS_USER1, "dmaheapctl", "monitor", "--json=short"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as monitor:
             self.assertIn('"heaps"', monitor.stdout.readline())
             vmtest.systemctl("restart", "dmaheapd.service")
             self.assertIn("the daemon went away", monitor.communicate(timeout=60)[1])
@@ -180,8 +181,9 @@ class Accounts(Ctl):
     """The commands that ask the daemon who holds what."""
 
     def test_usage_shows_what_the_client_holds(self):
-        with subprocess.Popen(["systemd-run", "--quiet", "--collect", "--pipe", "--unit=holder", "--uid=user1", "dmaheapctl",
-                               "allocate", "--count=3", "1M", "--", "sh", "-c", "dmaheapctl usage; dmaheapctl usage --json=short"],
+        with subprocess.Popen(["systemd-run", "--quiet", "--collect", "--pipe", "--unit=holder", "--uid=user1",
+                               "dmaheapctl", "allocate", "--count=3", "1M", "--",
+                               "sh", "-c", "dmaheapctl usage; dmaheapctl usage --json=short"],
                               stdout=subprocess.PIPE, text=True) as holder:
             *table, usage = holder.stdout.read().splitlines()
         usage = json.loads(usage)
@@ -189,8 +191,9 @@ class Accounts(Ctl):
         self.assertRegex("\n".join(table), r"this client +3M ")
 
     def test_root_sees_clients_and_buffers(self):
-        with subprocess.Popen(["systemd-run", "--quiet", "--collect", "--pipe", "--unit=holder", "--uid=user1", "dmaheapctl",
-                               "allocate", "--count=2", "--label=mine", "1M", "--", "sh", "-c", "echo ready; read x"],
+        with subprocess.Popen(["systemd-run", "--quiet", "--collect", "--pipe", "--unit=holder", "--uid=user1",
+                               "dmaheapctl", "allocate", "--count=2", "--label=mine", "1M", "--",
+                               "sh", "-c", "echo ready; read x"],
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
             self.assertEqual(holder.stdout.readline(), "ready\n")
             clients = self.succeeds("clients", prefix=[])
@@ -199,7 +202,8 @@ class Accounts(Ctl):
             self.assertEqual(buffers.count("mine"), 2)
             self.assertIn("2 buffers, 2M in all.", buffers)
             self.assertIn("0 buffers", self.succeeds("buffers", "--uid=user2", prefix=[]))
-            self.assertEqual(len(json.loads(self.succeeds("buffers", "--uid=user1", "--json=short", prefix=[]))["buffers"]), 2)
+            listed = json.loads(self.succeeds("buffers", "--uid=user1", "--json=short", prefix=[]))
+            self.assertEqual(len(listed["buffers"]), 2)
             self.assertIn("holder.service", self.succeeds("top", "--iterations=2", "--delay=100ms", prefix=[]))
             holder.communicate("\n")
 
@@ -209,10 +213,11 @@ class Accounts(Ctl):
         self.assertIn("this client", self.succeeds("top", "--iterations=1"))
 
     def test_the_limit_in_the_way_is_named(self):
-        done = vmtest.run_in_unit("limited", "dmaheapctl", "allocate", "64M", check=False, user="user1", MemoryMax="32M")
+        done = vmtest.run_in_unit("limited", "dmaheapctl", "allocate", "64M", check=False, user="user1",
+                                  MemoryMax="32M")
         self.assertEqual(done.returncode, 1)
-        self.assertIn("io.dmaheapd.Allocator.QuotaExceeded: over the limit of the cgroup /system.slice/limited.service: 32M",
-                      done.stderr)
+        self.assertIn("io.dmaheapd.Allocator.QuotaExceeded: over the limit of the cgroup "
+                      "/system.slice/limited.service: 32M", done.stderr)
 
 
 class Help(Ctl):

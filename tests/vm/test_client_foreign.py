@@ -116,8 +116,8 @@ class Cameras(unittest.TestCase):
         finally:
             os.unlink(folder + "/foreign.conf")
             vmtest.systemctl("try-reload-or-restart", "dmaheapd.service")
-        self.assertIn("dmaheap-run: cannot allocate from reserved: over the limit of the client foreign.service: 2 buffers allowed",
-                      done.stderr)
+        self.assertIn("dmaheap-run: cannot allocate from reserved: over the limit of the client foreign.service: "
+                      "2 buffers allowed", done.stderr)
         self.assertNotEqual(done.returncode, 0)
 
 
@@ -147,8 +147,8 @@ class Devices(unittest.TestCase):
             self.assertIn("Total for vivid", self.same("/usr/bin/v4l2-compliance", "-d", device))
             for mode in ("--stream-mmap", "--stream-user"):
                 with self.subTest(mode=mode):
-                    done = run_inside("/usr/bin/dmaheap-run", "/usr/bin/v4l2-ctl", "-d", device, mode, "--stream-count=3",
-                                      "--stream-to=/tmp/stream", check=False)
+                    done = run_inside("/usr/bin/dmaheap-run", "/usr/bin/v4l2-ctl", "-d", device, mode,
+                                      "--stream-count=3", "--stream-to=/tmp/stream", check=False)
                     self.assertEqual(done.returncode, 0, done.stderr)
                     self.assertGreater(os.path.getsize(ROOT + "/tmp/stream"), 3 * 100000)
         finally:
@@ -189,7 +189,8 @@ class Zsh(unittest.TestCase):
                     self.fail(f"{line}: {said!r}")
                 said += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", os.read(fd, 65536).decode())
         try:
-            os.write(fd, b"PS1='READ''Y> '; fpath=(/completions $fpath); autoload -U compinit; compinit -u -D; LISTMAX=1000\n")
+            os.write(fd, b"PS1='READ''Y> '; fpath=(/completions $fpath); autoload -U compinit; compinit -u -D; "
+                         b"LISTMAX=1000\n")
             read_until(lambda: said.count("READY> ") >= 1)
             said = ""
             os.write(fd, line.encode() + b"\t")
@@ -212,8 +213,10 @@ class Zsh(unittest.TestCase):
         self.complete("dmaheap-run --", *(rf"\n{option} +-- " for option in options))
 
     def test_values_are_completed(self):
-        for line, expected in (("dmaheapctl allocate --role=c", "--role=contiguous "), ("dmaheapctl --json=p", "--json=pretty "),
-                               ("dmaheapctl allocate 8M -- modep", "-- modeprint "), ("dmaheap-run modep", "modeprint "),
+        for line, expected in (("dmaheapctl allocate --role=c", "--role=contiguous "),
+                               ("dmaheapctl --json=p", "--json=pretty "),
+                               ("dmaheapctl allocate 8M -- modep", "-- modeprint "),
+                               ("dmaheap-run modep", "modeprint "),
                                ("dmaheapctl allocate 8M -- cat /us", "cat /usr/")):
             with self.subTest(line=line):
                 self.complete(line, re.escape(expected))

@@ -64,7 +64,8 @@ class Readme(unittest.TestCase):
 
         for prompt, command, expected in path:
             with self.subTest(command=command):
-                if re.match(r"dmaheapctl (clients|buffers)", command):  # these show units that were started or stopped a moment ago
+                # These show units that were started or stopped a moment ago.
+                if re.match(r"dmaheapctl (clients|buffers)", command):
                     said = ""
 
                     def fits():

@@ -249,7 +249,8 @@ class Costs(DaemonTest):
             worker_size = self.look_at_worker(connection, private_dirty)
         vmtest.wait_until(lambda: not worker_pids(), DEADLINE, "the workers have ended")
         daemon_size = private_dirty(pid)
-        print(f"# private dirty memory: daemon {daemon_size // KIB} KiB of 2048, worker {worker_size // KIB} KiB of 300")
+        print(f"# private dirty memory: daemon {daemon_size // KIB} KiB of 2048, "
+              f"worker {worker_size // KIB} KiB of 300")
         self.assertLessEqual(daemon_size, 2 * MIB)
         self.assertLessEqual(worker_size, 300 * KIB)
         self.assertGreater(worker_size, 0)

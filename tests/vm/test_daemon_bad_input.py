@@ -45,7 +45,8 @@ class BadInput(DaemonTest):
 
 class Parameters(BadInput):
     def test_impossible_sizes_are_refused(self):
-        for size in (0, -1, -PAGE, -(1 << 63), (1 << 47) + 1, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, 1 << 64, 1 << 200, 1.5, 1e300):
+        for size in (0, -1, -PAGE, -(1 << 63), (1 << 47) + 1, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, 1 << 64, 1 << 200,
+                     1.5, 1e300):
             self.assert_refused("size", size=size)
 
     def test_the_greatest_size_is_valid_but_not_to_be_had(self):
@@ -103,8 +104,8 @@ class Parameters(BadInput):
 
 class Messages(BadInput):
     def test_malformed_messages_end_the_connection(self):
-        for data in (b"", b"{", b"}", b"nonsense", b"[]", b"1", b"null", b'"' + ALLOCATE.encode() + b'"', b"\xff\xfe\xfd",
-                     b'{"method":', b"{}", b'{"method":1}', b'{"method":null}', b'{"parameters":{}}',
+        for data in (b"", b"{", b"}", b"nonsense", b"[]", b"1", b"null", b'"' + ALLOCATE.encode() + b'"',
+                     b"\xff\xfe\xfd", b'{"method":', b"{}", b'{"method":1}', b'{"method":null}', b'{"parameters":{}}',
                      b'{"method":"%s","parameters":[]}' % ALLOCATE.encode(),
                      b'{"method":"%s","parameters":"size"}' % ALLOCATE.encode(),
                      b'{"method":"%s","parameters":{"size":1}} trailing' % ALLOCATE.encode(),
@@ -131,7 +132,8 @@ class Messages(BadInput):
 
     def test_a_message_of_17_mib_ends_the_connection(self):
         padding = "x" * (17 * MIB)
-        self.assert_cut_off(json.dumps({"method": ALLOCATE, "parameters": {"size": PAGE, "label": padding}}).encode() + b"\0")
+        message = json.dumps({"method": ALLOCATE, "parameters": {"size": PAGE, "label": padding}})
+        self.assert_cut_off(message.encode() + b"\0")
 
     def test_17_mib_without_an_end_end_the_connection(self):
         self.assert_cut_off(b"x" * (17 * MIB))
@@ -198,7 +200,8 @@ class Subscribers(BadInput):
             for _ in range(30):
                 self.assert_served(client.call("Allocate", {"size": PAGE}))
                 used += PAGE
-                vmtest.wait_until(lambda: system_used(quick.receive()) == used, DEADLINE, "a subscriber that reads is told")
+                vmtest.wait_until(lambda: system_used(quick.receive()) == used, DEADLINE,
+                                  "a subscriber that reads is told")
             n_lists = 1
             while system_used(slow.receive()) != used:
                 n_lists += 1

@@ -59,8 +59,9 @@ class Names(DaemonTest):
         return reply
 
     def test_impossible_names_are_refused(self):
-        for name in ("/", "../vivid", "a/b", "..", ".", ".hidden", "", "a\nb", "vivid\n", "\n", "x" * 65, "x" * 300, "a b",
-                     "a*", "*", "[a-z]", "a:b", "dma-heap:system", "a;b", "$(id)", "%s%n", "ä", "\x7f", "system "):
+        for name in ("/", "../vivid", "a/b", "..", ".", ".hidden", "", "a\nb", "vivid\n", "\n", "x" * 65, "x" * 300,
+                     "a b", "a*", "*", "[a-z]", "a:b", "dma-heap:system", "a;b", "$(id)", "%s%n", "ä", "\x7f",
+                     "system "):
             for kind in ("heap", "role"):
                 with self.subTest(kind=kind, name=name):
                     self.assert_error(self.ask(**{kind: name}), INVALID_PARAMETER, parameter=kind)
@@ -154,7 +155,8 @@ class Peers(DaemonTest):
                   "    reply = vmtest.allocate(role=role, size=1 << 20)\n"
                   "    print(reply.error, vmtest.fdinfo(reply.fds[0])['exp_name'])\n")
         said = vmtest.run_in_unit("test-private.service", "python3", "-c", script, user="user1", PrivateDevices="yes",
-                                  DevicePolicy="closed", WorkingDirectory=os.getcwd(), Environment="PYTHONPATH=" + os.getcwd())
+                                  DevicePolicy="closed", WorkingDirectory=os.getcwd(),
+                                  Environment="PYTHONPATH=" + os.getcwd())
         self.assertEqual(said, "None system\nNone default_cma_region\n")
 
     def test_a_worker_is_in_its_clients_control_group(self):

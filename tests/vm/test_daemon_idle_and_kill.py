@@ -107,7 +107,8 @@ class Killed(DaemonTest):
         with vmtest.Varlink() as connection:
             family = [pid, spawner_pid(), self.look_at_worker(connection, lambda worker: worker)]
             os.kill(pid, signal.SIGKILL)
-            vmtest.wait_until(lambda: not any(os.path.exists(f"/proc/{one}") for one in family), DEADLINE, "all of them ended")
+            vmtest.wait_until(lambda: not any(os.path.exists(f"/proc/{one}") for one in family), DEADLINE,
+                              "all of them ended")
         self.assert_others_served()
 
     def test_a_crash_ends_the_connection_of_a_waiting_request(self):

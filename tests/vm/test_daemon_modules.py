@@ -48,7 +48,8 @@ class Absent(ModuleTest):
     def test_a_module_that_is_not_installed_is_named_and_tried_again(self):
         with module_absent("cma_heap"):
             pid = daemon_pid()
-            self.assert_unavailable(vmtest.allocate(heap=CMA, size=PAGE), CMA, "cma_heap", "not installed", os.uname().release)
+            self.assert_unavailable(vmtest.allocate(heap=CMA, size=PAGE), CMA, "cma_heap", "not installed",
+                                    os.uname().release)
             self.assert_unavailable(vmtest.allocate(role="contiguous", size=PAGE), CMA, "cma_heap", "not installed")
             states = {heap["name"]: (heap["state"], heap.get("reason")) for heap in vmtest.call("ListHeaps")["heaps"]}
             self.assertEqual(states[CMA][0], "failed")
@@ -98,14 +99,16 @@ class Failing(ModuleTest):
     def test_a_module_that_fails_with_eexist_has_failed(self):
         """libkmod takes EEXIST for success; the daemon does not."""
         with modprobe_conf("options failing_heap error=17"):
-            self.assert_unavailable(vmtest.allocate(heap="failing_test", size=PAGE), "failing_test", "EEXIST", "exists already")
+            self.assert_unavailable(vmtest.allocate(heap="failing_test", size=PAGE), "failing_test", "EEXIST",
+                                    "exists already")
 
     def test_a_heap_declared_while_the_daemon_runs_is_listed(self):
         pid = daemon_pid()
         self.assertIsNone(listed("declared_later"))
         with modprobe_conf("alias dma-heap:declared_later dummy"):
             vmtest.wait_until(lambda: listed("declared_later"), DEADLINE, "it is listed")
-            self.assertEqual((listed("declared_later")["state"], listed("declared_later")["module"]), ("loadable", "dummy"))
+            self.assertEqual((listed("declared_later")["state"], listed("declared_later")["module"]),
+                             ("loadable", "dummy"))
         vmtest.wait_until(lambda: not listed("declared_later"), DEADLINE, "it is listed no more")
         self.assert_error(vmtest.allocate(heap="declared_later", size=PAGE), "NoSuchHeap", heap="declared_later")
         self.assertEqual(vmtest.unit_pid(), pid)
@@ -179,7 +182,8 @@ class Signatures(ModuleTest):
             file.write("1")
 
     def test_an_unsigned_module_is_refused(self):
-        self.assert_unavailable(vmtest.allocate(heap=self.HEAP, size=PAGE), self.HEAP, "failing_heap", "signature", "enforces")
+        self.assert_unavailable(vmtest.allocate(heap=self.HEAP, size=PAGE), self.HEAP, "failing_heap", "signature",
+                                "enforces")
         self.assertEqual(listed(self.HEAP)["state"], "failed")
         self.assert_served(vmtest.allocate(size=PAGE))
 
@@ -189,7 +193,8 @@ class Signatures(ModuleTest):
         with open(path, "ab") as file:
             file.write(self.signature_of("veth"))
         self.addCleanup(shutil.move, "/run/unsigned.ko", path)
-        self.assert_unavailable(vmtest.allocate(heap=self.HEAP, size=PAGE), self.HEAP, "failing_heap", "signature", "enforces")
+        self.assert_unavailable(vmtest.allocate(heap=self.HEAP, size=PAGE), self.HEAP, "failing_heap", "signature",
+                                "enforces")
 
     def signature_of(self, name):
         """The end of a signed module's file: the signature, its description and the trailer."""
@@ -211,7 +216,8 @@ class Disabled(ModuleTest):
         with open("/proc/sys/kernel/modules_disabled", "w", encoding="ascii") as file:
             file.write("1")
         with modprobe_conf("alias dma-heap:disabled tun"):
-            self.assert_unavailable(vmtest.allocate(heap="disabled", size=PAGE), "disabled", "tun", "kernel.modules_disabled")
+            self.assert_unavailable(vmtest.allocate(heap="disabled", size=PAGE), "disabled", "tun",
+                                    "kernel.modules_disabled")
             self.assertEqual(listed("disabled")["state"], "failed")
         self.assert_served(vmtest.allocate(size=PAGE))
         self.assert_served(vmtest.allocate(role="contiguous", size=PAGE), CMA)

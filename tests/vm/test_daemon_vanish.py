@@ -59,7 +59,8 @@ class Vanish(DaemonTest):
     def quiet_state(self):
         """The state after a first client of each heap, for which the daemon did what it does only once."""
         vanish(4)
-        vmtest.wait_until(lambda: not children(self.spawner) and children(self.pid) == [self.spawner], DEADLINE, "all is quiet")
+        vmtest.wait_until(lambda: not children(self.spawner) and children(self.pid) == [self.spawner], DEADLINE,
+                          "all is quiet")
         vmtest.wait_until(lambda: not self.state()["buffers"], DEADLINE, "no buffers")
         return self.state()
 
@@ -127,7 +128,8 @@ class Vanish(DaemonTest):
     def test_the_oom_killer_takes_the_spawner_first_and_not_the_daemon(self):
         with open("/proc/sysrq-trigger", "w", encoding="ascii") as file:
             file.write("f")
-        vmtest.wait_until(lambda: not os.path.exists(f"/proc/{self.spawner}"), DEADLINE, "the kernel has killed the spawner")
+        vmtest.wait_until(lambda: not os.path.exists(f"/proc/{self.spawner}"), DEADLINE,
+                          "the kernel has killed the spawner")
         self.assert_others_served()
         self.assertEqual(vmtest.unit_pid(), self.pid)
         self.assertEqual(vmtest.unit_property(vmtest.SERVICE, "ActiveState"), "active")

@@ -39,7 +39,8 @@ class FallbackTest(DaemonTest):
 class System(FallbackTest):
     def test_buffers_are_zeroed_memory_of_their_own(self):
         size = 3 * MIB + PAGE
-        reply = self.assert_served(vmtest.allocate(role="system", size=size - 1, count=2, label="from udmabuf"), "udmabuf", 2)
+        reply = self.assert_served(vmtest.allocate(role="system", size=size - 1, count=2, label="from udmabuf"),
+                                   "udmabuf", 2)
         for fd, buffer in zip(reply.fds, reply["buffers"]):
             info = vmtest.fdinfo(fd)
             self.assertEqual((info["size"], info["exp_name"], info["name"]), (str(size), "udmabuf", "from udmabuf"))
@@ -101,7 +102,8 @@ class Unavailable(FallbackTest):
         reply = vmtest.allocate(role="system", size=PAGE, access="readOnly")
         self.assert_error(reply, "HeapUnavailable", heap="udmabuf")
         self.assertIn("read-only", reply["reason"])
-        self.assert_error(vmtest.allocate(heap="udmabuf", size=PAGE, access="readOnly"), INVALID_PARAMETER, parameter="access")
+        self.assert_error(vmtest.allocate(heap="udmabuf", size=PAGE, access="readOnly"), INVALID_PARAMETER,
+                          parameter="access")
 
     def test_udmabufs_limit_is_told_and_its_change_is_noticed(self):
         with open(SIZE_LIMIT, encoding="ascii") as file:

@@ -14,7 +14,8 @@ import threading
 import time
 
 import vmtest
-from daemontest import DEADLINE, INVALID_PARAMETER, MODPROBE_D, TEST_MODULES, DaemonTest, daemon_pid, install_test_modules
+from daemontest import (DEADLINE, INVALID_PARAMETER, MODPROBE_D, TEST_MODULES, DaemonTest, daemon_pid,
+                        install_test_modules)
 from workertest import service_with
 
 MIB = vmtest.MIB
@@ -49,7 +50,8 @@ class RegionTest(DaemonTest):
         if not os.path.exists(AREAS):
             install_test_modules()
             vmtest.run("rmmod", "cma_region")
-            for name, size in (("reserved", 64 * MIB), ("camera", 32 * MIB), ("hugetlb0", 1024 * MIB), ("crashkernel", 256 * MIB)):
+            for name, size in (("reserved", 64 * MIB), ("camera", 32 * MIB), ("hugetlb0", 1024 * MIB),
+                               ("crashkernel", 256 * MIB)):
                 add_area(name, size)
             vmtest.run("mount", "--bind", AREAS, SYSFS_AREAS)
             os.makedirs(MODPROBE_D, exist_ok=True)
@@ -99,9 +101,11 @@ class Bus(RegionTest):
         vmtest.run("insmod", f"{TEST_MODULES}/fake_regions.ko", "names=reserved,camera,npu")
         # The daemon loads the heap without a request for it.
         heap = self.wait_told(connection, "npu", state="ready")
-        self.assertEqual((heap["region"], heap["size"], heap["roles"], heap["module"]), ("npu", 8 * MIB, ["contiguous"], "protected_heap"))
+        self.assertEqual((heap["region"], heap["size"], heap["roles"], heap["module"]),
+                         ("npu", 8 * MIB, ["contiguous"], "protected_heap"))
         self.assertEqual(heaps()[CMA]["region"], "reserved")
-        vmtest.wait_until(lambda: vmtest.unit_property("cma-region.target", "ActiveState") == "active", DEADLINE, "the target is reached")
+        vmtest.wait_until(lambda: vmtest.unit_property("cma-region.target", "ActiveState") == "active", DEADLINE,
+                          "the target is reached")
 
     def test_2_that_heap_serves_requests(self):
         self.assert_served(vmtest.allocate(heap="npu", size=PAGE), "npu")

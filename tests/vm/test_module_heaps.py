@@ -105,7 +105,8 @@ class Orders(heaps.HeapTest):
             while not efforts or (efforts[-1] and len(efforts) < 3):
                 before = effort()
                 fd = self.allocate(SYSTEM, wanted)
-                efforts.append({name: value - before[name] for name, value in effort().items() if value != before[name]})
+                efforts.append({name: value - before[name]
+                                for name, value in effort().items() if value != before[name]})
                 n_pages, n_runs = heaps.buffer_size(fd) // PAGE, heaps.probe("map", fd)[1]
                 os.close(fd)
                 # If this fails, memory was not fragmented, and the test would prove nothing.
@@ -116,7 +117,8 @@ class Orders(heaps.HeapTest):
 def effort():
     """Counters of what the kernel did during allocations to get large runs of pages, or any pages."""
     counters = vmtest.keyed("/proc/vmstat")
-    names = [name for name in counters if name.startswith("allocstall_")] + ["compact_stall", "pgsteal_direct", "oom_kill"]
+    names = [name for name in counters if name.startswith("allocstall_")]
+    names += ["compact_stall", "pgsteal_direct", "oom_kill"]
     return {name: counters[name] for name in names}
 
 
@@ -286,7 +288,8 @@ class Ioctl(heaps.HeapTest):
         if heaps.core_is_ours():
             for size in (0, 8):
                 with self.subTest(size=size):
-                    self.assert_errno(errno.EINVAL, self.command, SYSTEM, heaps.alloc_command(size), struct.pack("Q", PAGE))
+                    self.assert_errno(errno.EINVAL, self.command, SYSTEM, heaps.alloc_command(size),
+                                      struct.pack("Q", PAGE))
 
     def test_unknown_commands_are_einval(self):
         # As in the kernel's own core, only the number of a command counts, and not its type.

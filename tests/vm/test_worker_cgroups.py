@@ -128,7 +128,8 @@ class Places(WorkerTest):
         self.assert_served_in(connection, old)
         write(new, "cgroup.procs", peer.child.pid)
         self.assert_served_in(connection, old)
-        vmtest.wait_until(lambda: not os.path.exists(CGROUPS + old) or not processes(old), DEADLINE, "the worker has gone")
+        vmtest.wait_until(lambda: not os.path.exists(CGROUPS + old) or not processes(old), DEADLINE,
+                          "the worker has gone")
         os.rmdir(CGROUPS + old)
         self.assert_error(connection.call("Allocate", {"size": 4096}), "OutOfResources", resource="cgroup")
         self.assert_served_in(self.client(new), new)
@@ -141,9 +142,11 @@ class Places(WorkerTest):
                   "assert reply.error is None, reply\n"
                   "print('done', flush=True)\n"
                   "signal.pause()\n")
-        cgroup = self.unit(UNIT, "unshare", "--user", "--map-root-user", "--cgroup", "python3", "-c", script, User="user1",
-                           PrivateDevices="yes", WorkingDirectory=os.getcwd(), Environment="PYTHONPATH=" + os.getcwd())
-        (mine,) = vmtest.wait_until(lambda: vmtest.call("ListBuffers", unit=UNIT)["buffers"], DEADLINE, "the unit has a buffer")
+        cgroup = self.unit(UNIT, "unshare", "--user", "--map-root-user", "--cgroup", "python3", "-c", script,
+                           User="user1", PrivateDevices="yes", WorkingDirectory=os.getcwd(),
+                           Environment="PYTHONPATH=" + os.getcwd())
+        (mine,) = vmtest.wait_until(lambda: vmtest.call("ListBuffers", unit=UNIT)["buffers"], DEADLINE,
+                                    "the unit has a buffer")
         self.assertEqual((mine["uid"], mine["user"], mine["cgroup"], mine["size"]), (1000, 1000, cgroup, MIB))
         self.assertNotEqual(os.readlink(f"/proc/{vmtest.unit_pid(UNIT)}/ns/user"), os.readlink("/proc/self/ns/user"))
 
@@ -250,7 +253,8 @@ class Units(WorkerTest):
             self.assertEqual(self.look_at_worker(connection, cgroup_of), cgroup)
             self.use(connection)
             peer.child.kill()
-        vmtest.wait_until(lambda: vmtest.unit_property(name, "ActiveState") == "inactive", DEADLINE, "the scope has ended")
+        vmtest.wait_until(lambda: vmtest.unit_property(name, "ActiveState") == "inactive", DEADLINE,
+                          "the scope has ended")
 
     def test_a_unit_can_be_stopped_with_a_request_in_progress(self):
         """systemd sends SIGTERM to the worker, too, which does not block or ignore it."""
@@ -258,7 +262,8 @@ class Units(WorkerTest):
         connection = self.client(cgroup)
         pid = daemon_pid()
         worker = self.look_at_worker(connection, lambda each: each)
-        self.assertEqual(int(status(worker)["SigBlk"], 16) | int(status(worker)["SigIgn"], 16) & 1 << signal.SIGTERM - 1, 0)
+        self.assertEqual(int(status(worker)["SigBlk"], 16)
+                         | int(status(worker)["SigIgn"], 16) & 1 << signal.SIGTERM - 1, 0)
         connection.send("Allocate", {"size": 64 * MIB, "count": 4})
         vmtest.stop_unit(UNIT)
         reply = connection.receive()

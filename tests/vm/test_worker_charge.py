@@ -43,7 +43,8 @@ class Pays(WorkerTest):
 
         (fd,) = self.allocate(connection, size)
         inode = os.fstat(fd).st_ino
-        print("# the client's charge grew by", charged(cgroup) - before, "the daemon's by", charged(daemon) - daemon_before)
+        print("# the client's charge grew by", charged(cgroup) - before,
+              "the daemon's by", charged(daemon) - daemon_before)
         self.assertAlmostEqual(charged(cgroup) - before, size, delta=tolerance)
         self.assertLess(charged(daemon) - daemon_before, tolerance)
 
@@ -94,8 +95,8 @@ class Pays(WorkerTest):
         before = cpu_usec(own)
         vmtest.Child(allocate_there, own, count, size).result()
         direct = cpu_usec(own) - before
-        print(f"# {count} times {size // MIB} MiB: client {client} us, daemon {daemons} us, of 4 KiB {daemons_least} us, "
-              f"without a daemon {direct} us")
+        print(f"# {count} times {size // MIB} MiB: client {client} us, daemon {daemons} us, "
+              f"of 4 KiB {daemons_least} us, without a daemon {direct} us")
         self.assertGreater(client, direct / 2)
         self.assertLess(daemons, daemons_least + client / 10)
 
@@ -168,12 +169,13 @@ class OverTheLimit(WorkerTest):
         cgroup = self.unit(UNIT, "python3", "-c", GROWING_CLIENT, MemoryMax="96M", OOMPolicy="continue", User="user1",
                            StandardOutput="file:/run/test-race", WorkingDirectory=os.getcwd(),
                            Environment="PYTHONPATH=" + os.getcwd())
-        said = vmtest.wait_until(lambda: read_file("/run/test-race").endswith("END\n") and read_file("/run/test-race"), 2 * DEADLINE,
-                                 "the client has said how it went")
+        said = vmtest.wait_until(lambda: read_file("/run/test-race").endswith("END\n") and read_file("/run/test-race"),
+                                 2 * DEADLINE, "the client has said how it went")
         print("#", said.replace("\n", "; "), "oom kills:", n_oom_kills(cgroup))
         rounds = re.findall(r"^(\w+ \w+)$", said, re.MULTILINE)
         self.assertEqual(rounds, ["OutOfMemory grown"] * 5)
-        self.assertEqual((vmtest.unit_property(UNIT, "ActiveState"), read(cgroup, "memory.oom.group")), ("active", "0\n"))
+        self.assertEqual((vmtest.unit_property(UNIT, "ActiveState"), read(cgroup, "memory.oom.group")),
+                         ("active", "0\n"))
         self.assertLessEqual(set(victims(cgroup)), {"dmaheapd-worker"})
         n_kills = n_oom_kills(cgroup)
         os.kill(vmtest.unit_pid(UNIT), signal.SIGKILL)

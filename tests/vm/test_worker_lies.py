@@ -14,7 +14,8 @@ import vmtest
 from accountingtest import daemon_buffers
 from daemontest import DEADLINE, children, daemon_pid, daemon_stopped, spawner_pid
 from lying_spawner import LIE, LIES
-from workertest import (CGROUPS, SPAWN_REQUEST, SPAWNER, UDMABUF, WORKER_REQUEST, Spawner, WorkerTest, freeze, restart, thaw)
+from workertest import (CGROUPS, SPAWN_REQUEST, SPAWNER, UDMABUF, WORKER_REQUEST, Spawner, WorkerTest, freeze, restart,
+                        thaw)
 
 PAGE = 4096
 N_FUZZED = 300
@@ -114,7 +115,8 @@ class Liar(WorkerTest):
                     vmtest.close_fds(self.take_fds(reply))
                 return reply.error and reply
 
-            self.assert_error(vmtest.wait_until(told, DEADLINE, "a worker has tried"), "OutOfResources", resource="processes")
+            self.assert_error(vmtest.wait_until(told, DEADLINE, "a worker has tried"), "OutOfResources",
+                              resource="processes")
             self.assertEqual(self.settled(connection), before)
         self.assertEqual(daemon_pid(), self.pid)
 
@@ -168,8 +170,9 @@ class Nonsense(WorkerTest):
         super().setUp()
         self.chance = random.Random(6)
         self.device = os.open("/dev/dma_heap/system", os.O_RDWR)
-        self.things = [self.device, os.open("/dev/udmabuf", os.O_RDWR), os.open("/dev/null", os.O_RDWR), os.open("/", os.O_PATH),
-                       os.open(CGROUPS, os.O_RDONLY), os.memfd_create("fuzz"), os.eventfd(0), socket.socket().detach()]
+        self.things = [self.device, os.open("/dev/udmabuf", os.O_RDWR), os.open("/dev/null", os.O_RDWR),
+                       os.open("/", os.O_PATH), os.open(CGROUPS, os.O_RDONLY), os.memfd_create("fuzz"), os.eventfd(0),
+                       socket.socket().detach()]
         self.addCleanup(vmtest.close_fds, self.things)
 
     def scrambled(self, message, likely):
@@ -186,7 +189,8 @@ class Nonsense(WorkerTest):
         # A size is either a few pages or impossible: the kernel's own heap and udmabuf would try to allocate what is
         # between.
         size = self.chance.choice((0, 1, PAGE, PAGE, 3 * PAGE, 3 * PAGE, (1 << 64) - PAGE + 1, (1 << 64) - 1))
-        message = WORKER_REQUEST.pack(self.chance.getrandbits(64), size, self.chance.choice((0, 1, 3, 253, 254, 1 << 31)),
+        message = WORKER_REQUEST.pack(self.chance.getrandbits(64), size,
+                                      self.chance.choice((0, 1, 3, 253, 254, 1 << 31)),
                                       self.chance.choice((0, 1, UDMABUF, 3, 1 << 31)), self.chance.randbytes(32))
         if self.chance.random() < 0.6:
             return message
@@ -200,7 +204,8 @@ class Nonsense(WorkerTest):
         n_answers, n_ends, worker = {}, 0, None
         for _ in range(N_FUZZED):
             worker = worker or spawner.spawn()
-            fds = self.chance.choices(self.things + self.things[:1] * 16 + self.things[1:2] * 8, k=self.chance.choice((0, 1, 1, 1, 1, 2)))
+            fds = self.chance.choices(self.things + self.things[:1] * 16 + self.things[1:2] * 8,
+                                      k=self.chance.choice((0, 1, 1, 1, 1, 2)))
             try:
                 worker.send(self.worker_message(), fds)
                 answer = worker.receive()
@@ -252,7 +257,8 @@ class Nonsense(WorkerTest):
         for _ in range(N_FUZZED // 3):
             spawner = spawner or Spawner()
             sound, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            fds = [self.chance.choice(self.things + [self.things[4]] * 4), self.chance.choice(self.things + [other.fileno()] * 4)]
+            fds = [self.chance.choice(self.things + [self.things[4]] * 4),
+                   self.chance.choice(self.things + [other.fileno()] * 4)]
             if self.chance.random() < 0.2:
                 fds = self.chance.choices(self.things, k=self.chance.randint(0, 5))
             answer = spawner.spawn_raw(self.scrambled(SPAWN_REQUEST.pack(self.chance.getrandbits(64)), 0.8), fds)

@@ -85,7 +85,8 @@ class Privileges(WorkerTest):
         worker = self.worker()
         fields = status(worker.pid)
         user = pwd.getpwnam("dmaheapd-worker")
-        self.assertEqual((fields["Uid"].split(), fields["Gid"].split()), ([str(user.pw_uid)] * 4, [str(user.pw_gid)] * 4))
+        self.assertEqual((fields["Uid"].split(), fields["Gid"].split()),
+                         ([str(user.pw_uid)] * 4, [str(user.pw_gid)] * 4))
         self.assertEqual(fields["Groups"], "")
         self.assertEqual({fields[name].strip("0") for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")}, {""})
         self.assertEqual((fields["NoNewPrivs"], fields["Seccomp"], fields["Threads"]), ("1", "2", "1"))
@@ -136,14 +137,15 @@ class Privileges(WorkerTest):
 
     ALLOWED = {"close": (3, -1), "ioctl, allocate": (16, -1, 0xC0184800), "fcntl, seal": (72, -1, 1033)}
     FORBIDDEN = {
-        "read": (0, 0, 0, 0), "write": (1, -1, 0, 0), "open": (2, 0), "openat": (257, -100, 0), "openat2": (437, -100, 0),
-        "mmap": (9, 0, 4096, 7, 0x22), "mprotect": (10, 0, 0, 0), "socket": (41, 1, 1), "connect": (42, 0), "dup": (32, 0),
+        "read": (0, 0, 0, 0), "write": (1, -1, 0, 0), "open": (2, 0), "openat": (257, -100, 0),
+        "openat2": (437, -100, 0), "mmap": (9, 0, 4096, 7, 0x22), "mprotect": (10, 0, 0, 0), "socket": (41, 1, 1),
+        "connect": (42, 0), "dup": (32, 0),
         "getpid": (39,), "getuid": (102,), "kill": (62, 1, 0), "fork": (57,), "clone": (56, 0), "clone3": (435, 0, 0),
         "execve": (59, 0), "ptrace": (101, 0), "prctl": (157, 4, 1), "setuid": (105, 0), "capset": (126, 0, 0),
         "seccomp": (317, 0), "bpf": (321, 0, 0), "io_uring_setup": (425, 1, 0), "mount": (165, 0), "unshare": (272, 0),
         "process_vm_readv": (310, 1), "pidfd_getfd": (438, 0), "nanosleep": (35, 0), "setrlimit": (160, 7, 0),
-        "ioctl, any other": (16, 0, 0x5401), "ioctl, sync of a dma-buf": (16, 0, iow("b", 0, 8)), "fcntl, dup": (72, 0, 0),
-        "fcntl, flags": (72, 0, 4, 0), "none": (999,), "x32": (0x40000000 | 39,),
+        "ioctl, any other": (16, 0, 0x5401), "ioctl, sync of a dma-buf": (16, 0, iow("b", 0, 8)),
+        "fcntl, dup": (72, 0, 0), "fcntl, flags": (72, 0, 4, 0), "none": (999,), "x32": (0x40000000 | 39,),
     }
 
     def test_other_system_calls_kill_a_worker(self):

@@ -26,7 +26,8 @@ class Unread(WorkerTest):
             expected = len(vmtest.live_buffers()) + 253 * self.N_CLIENTS
             for connection in connections:
                 connection.send("Allocate", {"size": PAGE, "count": 253})
-            vmtest.wait_until(lambda: len(vmtest.live_buffers()) == expected, DEADLINE, f"each client has {rounds} replies to read")
+            vmtest.wait_until(lambda: len(vmtest.live_buffers()) == expected, DEADLINE,
+                              f"each client has {rounds} replies to read")
             for _ in range(10):
                 self.assert_others_served()
         # A client may have 1024 buffers; more are refused to it, and to no other client.

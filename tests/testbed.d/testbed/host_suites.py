@@ -15,7 +15,8 @@ import door
 import report
 from process import run
 
-SHELL_SCRIPTS = "tests/testbed tests/testbed.d/*.sh tests/testbed.d/guest/configure tests/vm/*.sh tests/bench/*.sh .ci/run"
+SHELL_SCRIPTS = ("tests/testbed tests/testbed.d/*.sh tests/testbed.d/guest/configure tests/vm/*.sh tests/bench/*.sh "
+                 ".ci/run")
 FORMATTED = "daemon client tests/unit tests/fuzz tests/bench"
 
 
@@ -60,7 +61,8 @@ def clang_format(source, folder):
     """Whether clang-format would leave the C files as they are, as one test."""
     watch, output = Stopwatch(), folder / "format"
     find = f"find {FORMATTED} -name '*.[ch]' -print0"
-    status = in_build_tree(source, folder, "sh", "-c", f"cd /src && {find} | xargs -0 clang-format --dry-run -Werror", output=output)
+    status = in_build_tree(source, folder, "sh", "-c", f"cd /src && {find} | xargs -0 clang-format --dry-run -Werror",
+                           output=output)
     yield report.check_result("format", status, watch.seconds(), output)
 
 

@@ -29,8 +29,8 @@ class Job:
     arguments: tuple    # the rest of the arguments of 'exec': options, script and files
 
     def command(self):
-        return [sys.executable, "-IB", str(Path(__file__).parent), "exec", "--kernel", self.kernel, "--build", self.build,
-                *self.arguments]
+        return [sys.executable, "-IB", str(Path(__file__).parent), "exec", "--kernel", self.kernel,
+                "--build", self.build, *self.arguments]
 
 
 class Run:

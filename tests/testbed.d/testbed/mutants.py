@@ -101,7 +101,8 @@ def tell_outcome(one):
     error."""
     said = report.read(one.stdout).strip()
     if one.status not in (SEEN, NOT_SEEN) or not said:
-        said = f"{said or one.job.name + ': ERROR'}\n" + report.last_lines(report.read(one.stderr), 40, "    ! ").rstrip()
+        said = (f"{said or one.job.name + ': ERROR'}\n"
+                + report.last_lines(report.read(one.stderr), 40, "    ! ").rstrip())
     print(said, flush=True)
 
 

@@ -70,7 +70,8 @@ class LoadTest(AccountingTest):
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             ours.settimeout(PATIENCE)
             self.cgroups.append(self.cgroup(f"/test-load{n}.scope"))
-            child = vmtest.Child(run_load, ours, theirs, [*self.controls], self.cgroups[n], ("user1", "user2")[n % 2], n)
+            child = vmtest.Child(run_load, ours, theirs, [*self.controls], self.cgroups[n], ("user1", "user2")[n % 2],
+                                 n)
             theirs.close()
             self.controls.append(ours)
             self.addCleanup(end_load, child, ours)
@@ -82,7 +83,8 @@ class LoadTest(AccountingTest):
         """Stops all clients. Returns what each of them holds."""
         for control in self.controls:
             control.send(b"s")
-        return [{int(inode): size for inode, size in json.loads(control.recv(1 << 17)).items()} for control in self.controls]
+        return [{int(inode): size for inode, size in json.loads(control.recv(1 << 17)).items()}
+                for control in self.controls]
 
     def go_on(self):
         for control in self.controls:
@@ -100,7 +102,8 @@ class LoadTest(AccountingTest):
         self.assertEqual({buffer["id"]: buffer["size"] for buffer in buffers}, everything)
         for n, one in enumerate(held):
             whose = (f"test-load{n}.scope", 1000 + n % 2)
-            self.assertEqual({buffer["id"]: buffer["size"] for buffer in buffers if (buffer.get("unit"), buffer["uid"]) == whose}, one)
+            self.assertEqual({buffer["id"]: buffer["size"] for buffer in buffers
+                              if (buffer.get("unit"), buffer["uid"]) == whose}, one)
         sums = {f"test-load{n}.scope": (sum(one.values()), len(one)) for n, one in enumerate(held) if one}
         told = {client["unit"]: (client["usage"]["bytesUsed"], client["usage"]["buffersUsed"]) for client in clients}
         self.assertEqual({unit: usage for unit, usage in told.items() if usage != (0, 0)}, sums)

@@ -48,7 +48,8 @@ class AccountingTest(DaemonTest):
     def client(self, cgroup=None, user="user1"):
         """The connection of a new process of that control group and user, which has inherited no buffers."""
         peer, connection = self.connected_peer(cgroup=cgroup, user=user, then=["/usr/bin/sleep", "infinity"])
-        vmtest.wait_until(lambda: command_name(peer.child.pid) == "sleep", DEADLINE, "the client has closed what it inherited")
+        vmtest.wait_until(lambda: command_name(peer.child.pid) == "sleep", DEADLINE,
+                          "the client has closed what it inherited")
         return connection
 
     def allocate(self, connection, size, **parameters):
@@ -67,7 +68,8 @@ class AccountingTest(DaemonTest):
         self.assert_error(reply, "QuotaExceeded")
         said = dict(reply.parameters)
         self.assertEqual(said.pop("name", None), name)
-        self.assertEqual(said, {"scope": scope, "resource": resource, "limit": limit, "used": used, "requested": requested})
+        self.assertEqual(said, {"scope": scope, "resource": resource, "limit": limit, "used": used,
+                                "requested": requested})
 
     def usage(self, connection):
         """The numbers of bytes and buffers that the client holds."""

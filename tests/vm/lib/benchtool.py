@@ -23,7 +23,8 @@ def tell(name, value, budget="none"):
 def tell_ratio(name, ones, others, budget="none"):
     """Prints the ratio of the medians of two lists of runs, with the lowest and highest ratio of a pair."""
     ratios = [one / other for one, other in zip(ones, others)]
-    tell(name, f"{statistics.median(ones) / statistics.median(others):.2f} [{min(ratios):.2f} to {max(ratios):.2f}]", budget)
+    tell(name, f"{statistics.median(ones) / statistics.median(others):.2f} [{min(ratios):.2f} to {max(ratios):.2f}]",
+         budget)
 
 
 def tell_noise(name, values):

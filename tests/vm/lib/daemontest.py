@@ -111,7 +111,8 @@ class DaemonTest(unittest.TestCase):
         self.addCleanup(self.assert_buffers_gone)
 
     def tearDown(self):
-        self.assertEqual(vmtest.unit_property(vmtest.SERVICE, "NRestarts"), self.n_restarts, "the daemon was started again")
+        self.assertEqual(vmtest.unit_property(vmtest.SERVICE, "NRestarts"), self.n_restarts,
+                         "the daemon was started again")
         self.assertEqual(vmtest.unit_property(vmtest.SERVICE, "Result"), "success")
         self.assertNotRegex(vmtest.journal(), SANITIZER_COMPLAINTS)
 

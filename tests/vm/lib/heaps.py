@@ -178,7 +178,8 @@ def kernel_log_since(marker):
 
 
 # Messages of the DMA API's checks about their own memory are left out.
-COMPLAINTS = re.compile(r"BUG:|WARNING:|Call Trace|KASAN:|DMA-API: (?!dma_debug_entry pool grown|cacheline tracking ENOMEM)|"
+COMPLAINTS = re.compile(r"BUG:|WARNING:|Call Trace|KASAN:|"
+                        r"DMA-API: (?!dma_debug_entry pool grown|cacheline tracking ENOMEM)|"
                         r"INFO: (task|possible|rcu|trying)|possible circular|Oops|general protection|sleeping function|"
                         r"refcount_t:|sysfs: cannot create")
 KMEMLEAK = "/sys/kernel/debug/kmemleak"

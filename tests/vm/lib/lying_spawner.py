@@ -50,7 +50,8 @@ LIES = {
         (REPLY.pack(number, 0, len(buffers)), buffers + [allocate(device, size) for _ in range(253 - len(buffers))])],
     "a regular file": lambda number, size, buffers, device: [truth(number, buffers[1:] + [regular_file(size)])],
     "a directory": lambda number, size, buffers, device: [truth(number, buffers[1:] + [os.open("/", os.O_RDONLY)])],
-    "a file without a place": lambda number, size, buffers, device: [truth(number, buffers[1:] + [os.open("/", os.O_PATH)])],
+    "a file without a place": lambda number, size, buffers, device: [
+        truth(number, buffers[1:] + [os.open("/", os.O_PATH)])],
     "a socket": lambda number, size, buffers, device: [truth(number, buffers[1:] + [os.dup(3)])],
     "the device": lambda number, size, buffers, device: [truth(number, buffers[1:] + [device])],
     "too small": lambda number, size, buffers, device: [truth(number, buffers[1:] + [allocate(device, size - PAGE)])],
@@ -75,13 +76,15 @@ def fuzzed(chance, number, size, buffers, device):
     if chance.random() < 0.3:
         yield truth(number, buffers)
     for _ in range(chance.randint(0, 4)):
-        message = bytearray(REPLY.pack(number + chance.choice((0, 0, 0, 1, -1)), chance.choice((0, 0, 0, -12, 1, -(1 << 30))),
+        message = bytearray(REPLY.pack(number + chance.choice((0, 0, 0, 1, -1)),
+                                       chance.choice((0, 0, 0, -12, 1, -(1 << 30))),
                                        chance.choice((len(buffers), len(buffers), 0, 253, 254, 1 << 31))))
         for _ in range(chance.choice((0, 0, 0, 1, 5))):
             message[chance.randrange(len(message))] = chance.randrange(256)
         message = bytes(message[:chance.choice((len(message), len(message), len(message), chance.randint(0, 16)))])
         message += bytes(chance.choice((0, 0, 0, 1, 100)))
-        fds = chance.choice((buffers, buffers, [], buffers[1:], [make() for make in chance.choices(kinds, k=chance.randint(1, 6))]))
+        fds = chance.choice((buffers, buffers, [], buffers[1:],
+                             [make() for make in chance.choices(kinds, k=chance.randint(1, 6))]))
         yield message, fds
 
 

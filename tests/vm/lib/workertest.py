@@ -102,8 +102,8 @@ class WorkerTest(AccountingTest):
 
     def worker_of(self, cgroup):
         """Waits for a worker in that control group; its pid."""
-        return vmtest.wait_until(lambda: next((pid for pid in worker_pids() if pid in processes(cgroup)), None), DEADLINE,
-                                 f"there is a worker in {cgroup}")
+        return vmtest.wait_until(lambda: next((pid for pid in worker_pids() if pid in processes(cgroup)), None),
+                                 DEADLINE, f"there is a worker in {cgroup}")
 
     def begin(self, connection, cgroup, **parameters):
         """Sends the request of a client in a frozen control group. Returns the pid of its worker, which cannot
@@ -112,7 +112,8 @@ class WorkerTest(AccountingTest):
         return self.worker_of(cgroup)
 
     def assert_no_worker(self, cgroup):
-        vmtest.wait_until(lambda: not set(worker_pids()) & set(processes(cgroup)), DEADLINE, f"no worker is in {cgroup}")
+        vmtest.wait_until(lambda: not set(worker_pids()) & set(processes(cgroup)), DEADLINE,
+                          f"no worker is in {cgroup}")
 
 
 def is_gone(pid):
