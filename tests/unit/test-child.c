@@ -202,16 +202,36 @@ static void test_signals(void **state) {
         assert_result(fd, "unit-child 1 0");
 }
 
+static int tell_and_wait(int result_fd _unused_, void *userdata) {
+        const int *fds = userdata;
+
+        (void) alarm(2 * DEADLINE_MSEC / 1000); /* a test that fails must leave nothing behind */
+        (void) !write(fds[1], "x", 1);
+        (void) pause();
+        return 0;
+}
+
+/* Ends when its own child is at work: a child that finds its parent dead at the start ends by itself. */
 static int start_and_die(int result_fd _unused_, void *userdata) {
         const int *pipe_fd = userdata;
+        int ready[2];
         Child *child;
+        char byte;
 
-        int r = child_start(&(ChildParameters) { .name = "unit-grandchild",
-                                    .run = wait_for_signal,
-                                    .keep_fds = pipe_fd,
-                                    .n_keep_fds = 1 },
+        if (pipe2(ready, O_CLOEXEC) < 0)
+                return -errno;
+
+        int fds[] = { *pipe_fd, ready[1] };
+        int r = child_start(
+                        &(ChildParameters) {
+                                .name = "unit-grandchild",
+                                .run = tell_and_wait,
+                                .userdata = fds,
+                                .keep_fds = fds,
+                                .n_keep_fds = ELEMENTSOF(fds),
+                        },
                         &child);
-        return r;
+        return r < 0 || read(ready[0], &byte, 1) != 1 ? -EIO : 0;
 }
 
 /* A child whose parent dies is killed: what it holds is closed. */

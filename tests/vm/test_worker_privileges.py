@@ -4,6 +4,7 @@
 """A worker may do next to nothing, holds only its socket, says what it is, and its death fails only its own request."""
 
 import ctypes
+import errno
 import os
 import pwd
 import signal
@@ -77,7 +78,7 @@ class Privileges(WorkerTest):
         self.addCleanup(worker.close)
         # A worker that has answered has finished its setup.
         worker.send(WORKER_REQUEST.pack(7, PAGE, 1, 0, b""))
-        self.assertEqual(worker.receive(), ((7, 22, 0), []))  # EINVAL, because the request had no device
+        self.assertEqual(worker.receive(), ((7, -errno.EINVAL, 0), []))  # the request had no device
         vmtest.wait_until(lambda: process_state(worker.pid) == "S", DEADLINE, "the worker waits")
         return worker
 

@@ -139,9 +139,9 @@ SIGNALS_IGNORED = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINC
 SPAWNER = "/usr/libexec/dmaheapd-spawner"
 SPAWNER_TITLE = "dmaheapd-spawner: room for the title of a worker, which is written over this one, and is not short"
 SPAWN_REQUEST = struct.Struct("=Q")           # id
-SPAWN_REPLY = struct.Struct("=Qii")           # id, error, pid
+SPAWN_REPLY = struct.Struct("=Qii")           # id, negative errno or 0, pid
 WORKER_REQUEST = struct.Struct("=QQII32s")    # id, size, n_buffers, flags, label
-WORKER_REPLY = struct.Struct("=QiI")          # id, error, n_buffers
+WORKER_REPLY = struct.Struct("=QiI")          # id, negative errno or 0, n_buffers
 READ_ONLY, UDMABUF = 1, 2
 
 PIDFD_GET_INFO = 0xC040FF0B
