@@ -101,7 +101,7 @@ static void load(const char *heap, const char *module, Waiter *waiter) {
         assert_int_equal(waiter->n_reports, 0);
 }
 
-/* How many children the loader has now: each is there as its pidfd and its memfd from the moment in which it is made. */
+/* How many children the loader has now. Each child is a pidfd and a memfd from the moment in which it is made. */
 static unsigned n_children(void) {
         return (n_open_fds() - fixture.n_open_loader) / 2;
 }
