@@ -39,8 +39,8 @@ static struct {
         unsigned n_scanned;
         size_t n_declarations;
         ModuleDeclaration declaration; /* the first */
-        unsigned n_open;        /* descriptors before the test */
-        unsigned n_open_loader; /* with a loader without children */
+        unsigned n_open;               /* descriptors before the test */
+        unsigned n_open_loader;        /* with a loader without children */
 } fixture;
 
 /* Stands in for module-kmod.c. */
