@@ -33,9 +33,6 @@ typedef struct AllocateParameters {
         const char *label; /* or NULL; 1 to BUFFER_LABEL_MAX bytes of printable ASCII */
 } AllocateParameters;
 
-/* Validates parameters from a client. Returns NULL, or the interface's name of the first invalid one. */
-const char *allocate_parameters_check(const AllocateParameters *parameters);
-
 /* The errors of the interface; after each, the members of AllocateReply that it uses. */
 typedef enum AllocateError {
         ALLOCATE_SUCCESS,           /* heap, buffers, n_buffers, size */

@@ -7,6 +7,7 @@
  * itself can fail, since sd-varlink sends pushed fds with its next message, even with an error. */
 
 #include "util/log.h"
+#include "varlink/allocate-parameters.h"
 #include "varlink/reply-json.h"
 #include "varlink/varlink-link.h"
 #include "varlink/varlink-methods.h"

@@ -11,6 +11,7 @@
 #include "request.h"
 #include "unit.h"
 #include "util/time-util.h"
+#include "varlink/allocate-parameters.h"
 
 #define MIB (UINT64_C(1024) * 1024)
 #define NAMES(...) ((const char *const[]) { __VA_ARGS__, NULL })
@@ -382,49 +383,6 @@ static void set_role(const char *name, const char *const *heaps) {
 
 static void add_region(const char *name, uint64_t size) {
         assert_int_equal(heap_registry_add_region(&t.registry, name, size, false), 0);
-}
-
-static const char *check(const AllocateParameters *parameters) {
-        return allocate_parameters_check(parameters) ?: "none";
-}
-#define CHECK(...) check(&(AllocateParameters) { __VA_ARGS__ })
-#define ONE_BYTE .size = 1, .n_buffers = 1
-
-static void test_parameters(void **state) {
-        char name[66], label[33];
-        (void) state;
-
-        assert_string_equal(CHECK(ONE_BYTE), "none");
-        assert_string_equal(CHECK(.size = 0, .n_buffers = 1), "size");
-        assert_string_equal(CHECK(.size = UINT64_C(1) << 47, .n_buffers = 1), "none");
-        assert_string_equal(CHECK(.size = (UINT64_C(1) << 47) + 1, .n_buffers = 1), "size");
-        assert_string_equal(CHECK(.size = 1, .n_buffers = 0), "count");
-        assert_string_equal(CHECK(.size = 1, .n_buffers = 253), "none");
-        assert_string_equal(CHECK(.size = 1, .n_buffers = 254), "count");
-        assert_string_equal(CHECK(.size = 1, .n_buffers = (UINT64_C(1) << 32) + 1), "count");
-
-        memset(label, '~', sizeof(label));
-        label[32] = 0;
-        assert_string_equal(CHECK(ONE_BYTE, .label = label), "label");
-        label[31] = 0;
-        assert_string_equal(CHECK(ONE_BYTE, .label = label), "none");
-        assert_string_equal(CHECK(ONE_BYTE, .label = ""), "label");
-        assert_string_equal(CHECK(ONE_BYTE, .label = " "), "none");
-        assert_string_equal(CHECK(ONE_BYTE, .label = "a\x1f"), "label");
-        assert_string_equal(CHECK(ONE_BYTE, .label = "a\x7f"), "label");
-        assert_string_equal(CHECK(ONE_BYTE, .label = "a\xc3\xa4"), "label");
-
-        memset(name, 'a', sizeof(name));
-        name[65] = 0;
-        assert_string_equal(CHECK(ONE_BYTE, .heap = name), "heap");
-        assert_string_equal(CHECK(ONE_BYTE, .role = name), "role");
-        name[64] = 0;
-        assert_string_equal(CHECK(ONE_BYTE, .heap = name), "none");
-        assert_string_equal(CHECK(ONE_BYTE, .role = name), "none");
-        assert_string_equal(CHECK(ONE_BYTE, .heap = ""), "heap");
-        assert_string_equal(CHECK(ONE_BYTE, .heap = "../x"), "heap");
-        assert_string_equal(CHECK(ONE_BYTE, .role = ""), "role");
-        assert_string_equal(CHECK(ONE_BYTE, .heap = "a", .role = "b"), "role");
 }
 
 static void test_success(void **state) {
@@ -823,7 +781,6 @@ static void test_freed(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_parameters),
                 cmocka_unit_test_setup_teardown(test_success, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_not_delivered, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_not_recorded, setup, teardown),

@@ -11,6 +11,7 @@
 
 #include "unit-loop.h"
 #include "util/fd-util.h"
+#include "varlink/allocate-parameters.h"
 #include "varlink/varlink-server.h"
 
 #define LISTEN_FD 3 /* sd_listen_fds(3) */
