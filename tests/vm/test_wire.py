@@ -8,8 +8,13 @@ Three kinds of values differ between two runs, and only these become words in an
 a check that it is the inode number of the descriptor that came with it; allocatedUSec, after a check that it lies
 between the beginning of the test and now; and the values that a test names at that step.
 
-'test_wire.py --record' prints a new recording instead of comparing. It must run in a machine with the options of the
-line '# testbed:' above: 'tests/testbed exec' runs a script that calls it so."""
+'test_wire.py --record' prints a new recording to standard output instead of comparing, and what the tests say to
+standard error. It must run in a machine with the options of the line '# testbed:' above. record-wire.sh does that:
+
+    tests/testbed exec --append "cma=64M dma_heap.mem_accounting=0" --timeout 900 tests/vm/record-wire.sh >new-session
+    mv new-session tests/vm/wire-session.txt && git diff tests/vm/wire-session.txt
+
+Every difference that this shows is a change of what clients see."""
 
 import contextlib
 import fcntl
