@@ -207,4 +207,5 @@ def main():
         threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 """Checks that what the daemon can say, and can be told, reaches those who use it: every error, method, field and word
-of the interface, in the client library and the manual; every error in the tests that take it to the C caller, the
-command's words and the preload library; and every key of the configuration in dmaheapd.conf(5), and the other way
-round.
+of the interface, in the client library and the manual; every field that is sent in what the fake daemon of the client's
+tests sends; every error in the tests that take it to the C caller, the command's words and the preload library; and
+every key of the configuration in dmaheapd.conf(5), and the other way round.
 
 Usage: check-interface.py ROOT. Prints one line a fault, and exits 1 if there is one."""
 
+import json
 import pathlib
 import re
+import runpy
+import socket
 import sys
 
 SERVICE_ERRORS = ['InvalidParameter', 'PermissionDenied']  # the general ones that this service sends of its own accord
@@ -23,7 +26,8 @@ class Checker:
         return (self.root / name).read_text(encoding='utf-8')
 
     def fault(self, text: str) -> None:
-        self.faults.append(text)
+        if text not in self.faults:
+            self.faults.append(text)
 
     def expect(self, pattern: str, name: str, what: str) -> 're.Match[str] | None':
         """What matches in the file of that name, where there has to be something."""
@@ -112,6 +116,63 @@ def check_methods(c: Checker, source: str) -> None:
                 c.fault(f'man/io.dmaheapd.Allocator.7.scd: does not say that a {name} has {field}')
 
 
+# The functions of reply.c that read the fields of a type or of a method's reply. field_entries() reads the name that
+# parse_parameters() gives it, and field_heap_usages() the field 'heaps' of two.
+PARSERS = {
+    'Heap': ['parse_heap_info'],
+    'Buffer': ['parse_buffers'],
+    'Usage': ['field_usage'],
+    'HeapUsage': ['parse_heap_usage'],
+    'Client': ['parse_client', 'field_heap_usages'],
+    'LiveBuffer': ['parse_live_buffer'],
+    'Allocate': ['parse_buffers'],
+    'ListHeaps': ['parse_parameters'],
+    'GetUsage': ['parse_usage_report', 'field_heap_usages'],
+    'ListClients': ['parse_parameters'],
+    'ListBuffers': ['parse_parameters'],
+}
+
+
+def sent_fields(definition: str) -> list[tuple[str, str]]:
+    """The fields of a type, or those of a method's reply; each with its type of the interface, or ''."""
+    found = re.findall(r'DEFINE_(?:FIELD|OUTPUT)(?:_BY_TYPE)?\((\w+),\s*(\w+)|\bFIELD_INLINE_ENUM\((\w+),', definition)
+    return [(field or enum, kind) for field, kind, enum in found]
+
+
+def fake_reply(answer, method: str) -> dict:
+    """The parameters of the fake daemon's reply. It does not look at parameters that the method does not have."""
+    ours, its = socket.socketpair()
+    with ours, its:
+        answer(its, {'method': 'io.dmaheapd.Allocator.' + method, 'parameters': {'size': 1}})
+        return json.loads(ours.recv(1 << 16)[:-1])['parameters']
+
+
+def objects_of(value) -> list[dict]:
+    return value if isinstance(value, list) else [value]
+
+
+def check_fields(c: Checker, source: str) -> None:
+    """What the daemon sends is read by the library, and sent by the fake daemon that the client is tested with."""
+    types, methods = interface_symbols(source, 'STRUCT_TYPE'), interface_symbols(source, 'METHOD')
+    functions = dict(re.findall(r'^static [^;{]*?\b(\w+)\([^;{]*\) \{\n(.*?)^\}', c.read('client/libdmaheap/reply.c'),
+                                re.S | re.M))
+    answer = runpy.run_path(str(c.root / 'client/tests/fake-daemon.py'))['answer']
+
+    def check(name: str, definition: str, objects: list[dict]) -> None:
+        parser = ''.join(functions.get(function, '') for function in PARSERS.get(name, ()))
+        for field, kind in sent_fields(definition):
+            if f'"{field}"' not in parser:
+                c.fault(f'client/libdmaheap/reply.c: does not read {field} of {name}')
+            values = [entry for sent in objects if field in sent for entry in objects_of(sent[field])]
+            if not values:
+                c.fault(f'client/tests/fake-daemon.py: does not send {field} of {name}')
+            elif kind in types:
+                check(kind, types[kind], values)
+
+    for name, definition in methods.items():
+        check(name, definition, [fake_reply(answer, name)])
+
+
 def check_words(c: Checker, source: str) -> None:
     """The words of the interface's enumerations, and the resources, which are an open list."""
     manual = c.read('man/io.dmaheapd.Allocator.7.scd')
@@ -129,8 +190,8 @@ def check_words(c: Checker, source: str) -> None:
                 c.fault(f'man/io.dmaheapd.Allocator.7.scd: lacks {word}')
 
     resources = set()
-    for path in (c.root / 'daemon').glob('*.c'):
-        resources |= set(re.findall(r'fail_resource\(\w+, "(\w+)"\)', path.read_text(encoding='utf-8')))
+    for path in (c.root / 'daemon').rglob('*.c'):
+        resources |= set(re.findall(r'(?:fail_resource|link_refuse)\(\w+, "(\w+)"\)', path.read_text(encoding='utf-8')))
     if not resources:
         c.fault('no resources found in the daemon: has their form changed?')
     for word in resources:
@@ -166,6 +227,7 @@ def main() -> int:
     source = c.read('daemon/varlink/varlink-io.dmaheapd.Allocator.c')
     check_errors(c, source)
     check_methods(c, source)
+    check_fields(c, source)
     check_words(c, source)
     check_configuration(c)
     for fault in c.faults:
