@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Checks that what the daemon can say, and can be told, reaches those who use it: every error, method, field and word
 of the interface, in the client library and the manual; every field that is sent in what the fake daemon of the client's
-tests sends; every error in the tests that take it to the C caller, the command's words and the preload library; and
-every key of the configuration in dmaheapd.conf(5), and the other way round.
+tests sends; every error in the tests that take it to the C caller, the command's words and the preload library; the
+whole interface in docs/interface.md; and every key of the configuration in dmaheapd.conf(5), and the other way round.
 
 Usage: check-interface.py ROOT. Prints one line a fault, and exits 1 if there is one."""
 
@@ -173,6 +173,55 @@ def check_fields(c: Checker, source: str) -> None:
         check(name, definition, [fake_reply(answer, name)])
 
 
+def interface_type(text: str, flags: str, words: dict[str, list[str]]) -> str:
+    """A type as the interface's language has it."""
+    plain = {'SD_VARLINK_STRING': 'string', 'SD_VARLINK_INT': 'int', 'SD_VARLINK_BOOL': 'bool'}.get(text, text)
+    enum = words.get(text.removeprefix('enum_')) if text.startswith('enum_') else None
+    return (('?' if 'NULLABLE' in flags else '') + ('[]' if 'ARRAY' in flags else '')
+            + (f'({", ".join(enum)})' if enum else plain))
+
+
+def interface_text(source: str) -> str:
+    """The interface that the source defines, in the interface's language, without comments."""
+    kinds = {'type': interface_symbols(source, 'STRUCT_TYPE'), 'method': interface_symbols(source, 'METHOD'),
+             'error': interface_symbols(source, 'ERROR')}
+    words = inline_enums(source)
+    text = ['interface ' + re.search(r'SD_VARLINK_DEFINE_INTERFACE\(\s*\w+,\s*"([\w.]+)"', source)[1]]
+    order = source[source.index('SD_VARLINK_DEFINE_INTERFACE('):]
+    for kind, name in re.findall(r'&vl_(type|method|error)_(\w+)', order):
+        lists: dict[str, list[str]] = {'IN': [], 'OUT': [], '': []}
+        for macro, field, type_name, flags in re.findall(
+                r'(DEFINE_(?:FIELD|INPUT|OUTPUT)(?:_BY_TYPE)?|FIELD_INLINE_ENUM|INPUT_INLINE_ENUM)'
+                r'\((\w+),\s*(\w+)(?:,\s*([\w |]+))?\)', kinds[kind][name]):
+            direction = 'IN' if 'INPUT' in macro else 'OUT' if 'OUTPUT' in macro else ''
+            lists[direction].append(f'{field}: {interface_type(type_name, flags, words)}')
+        said = f'{kind} {name} ({", ".join(lists["IN"] or lists[""])})'
+        text.append(said + (f' -> ({", ".join(lists["OUT"])})' if kind == 'method' else ''))
+    return '\n'.join(text)
+
+
+def one_line(text: str) -> str:
+    """A text of the interface's language without the white space that means nothing."""
+    return re.sub(r' ?([()]) ?', r'\1', ' '.join(text.split()))
+
+
+def check_page(c: Checker, source: str) -> None:
+    """docs/interface.md has the interface of the source. (check-docs.py compares it with a test's.)"""
+    page = re.search(r'^```\n(interface .*?)^```$', c.read('docs/interface.md'), re.M | re.S)
+    if not page:
+        c.fault('docs/interface.md: has no interface')
+        return
+    # A symbol a line, so that a fault names it.
+    said = [one_line(symbol) for symbol in re.split(r'\n+(?=(?:type|method|error) )', page[1])]
+    wanted = [one_line(symbol) for symbol in interface_text(source).splitlines()]
+    for symbol in [symbol for symbol in wanted if symbol not in said]:
+        c.fault(f'docs/interface.md: lacks {symbol}')
+    for symbol in [symbol for symbol in said if symbol not in wanted]:
+        c.fault(f'docs/interface.md: has {symbol}, which the daemon has not')
+    if sorted(said) == sorted(wanted) and said != wanted:
+        c.fault('docs/interface.md: has the interface in another order')
+
+
 def check_words(c: Checker, source: str) -> None:
     """The words of the interface's enumerations, and the resources, which are an open list."""
     manual = c.read('man/io.dmaheapd.Allocator.7.scd')
@@ -228,6 +277,7 @@ def main() -> int:
     check_errors(c, source)
     check_methods(c, source)
     check_fields(c, source)
+    check_page(c, source)
     check_words(c, source)
     check_configuration(c)
     for fault in c.faults:
