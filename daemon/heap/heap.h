@@ -61,7 +61,8 @@ struct Role {
         bool other_regions; /* after those, any other heap that has a region serves too */
 };
 
-/* Called after anything that ListHeaps shows has changed. */
+/* Called after anything that ListHeaps shows has changed, from within the function that has changed it. It must only
+ * note that: it frees nothing and calls nobody back. */
 typedef void (*heap_changed_t)(void *userdata);
 
 typedef struct HeapRegistry {
@@ -82,7 +83,8 @@ void heap_registry_done(HeapRegistry *registry);
  * until the next call or heap_registry_done(). */
 void heap_registry_set_roles(HeapRegistry *registry, const Role *roles);
 
-/* Reports a change of bytes_used, which the accounting keeps, to on_changed. */
+/* Calls on_changed. Call it after changing what ListHeaps shows (bytes_used, for one). on_changed must only note it: it
+ * frees nothing and calls nobody back. */
 void heap_registry_changed(HeapRegistry *registry);
 
 /* Path of the device that allocates for a heap. Returns 0, or -ENAMETOOLONG. */
