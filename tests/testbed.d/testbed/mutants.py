@@ -203,7 +203,7 @@ def look_in_machines(name, tree):
             with contextlib.closing(jobs.run([job], tree, 1)) as runs:
                 (one,) = runs
             if failed := report.failed_tests(report.read(one.stdout)):
-                return failed[0], None
+                return re.sub(r" \([\d.]+ s\)$", "", failed[0]), None  # without the test's time
             if report.suite_result(one.job.label, one.status, one.seconds, one.stdout, one.stderr).failed:
                 error = f"status {one.status}: {report.last_lines(report.read(one.stderr), 1, '').strip()}"
         return None, error
