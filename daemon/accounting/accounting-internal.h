@@ -54,9 +54,6 @@ int accounting_adopt(Accounting *accounting, const CensusResult *census);
 uint64_t accounting_on_census_begin(void *userdata);
 void accounting_on_census(const CensusResult *result, uint64_t sequence, void *userdata);
 
-/* Ends the charge of a record that is about to be freed. A ledger_retired_t, with the Accounting as userdata. */
-void accounting_on_record_gone(LedgerRecord *record, void *userdata);
-
 /* All accounts that one buffer is charged to, with their limits, in the order in which refusals are reported. */
 typedef struct Demands {
         QuotaDemand demands[QUOTA_ACCOUNTS_MAX];

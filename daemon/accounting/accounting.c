@@ -17,7 +17,8 @@
 #include "build-config.h"
 #include "util/time-util.h"
 
-void accounting_on_record_gone(LedgerRecord *record, void *userdata) {
+/* A record is about to go: ends what it paid. */
+static void on_record_gone(LedgerRecord *record, void *userdata) {
         Accounting *accounting = userdata;
         LiveCharge *live = TAKE_PTR(record->userdata);
 
@@ -40,7 +41,7 @@ Accounting *accounting_free(Accounting *accounting) {
         census_free(accounting->census);
 
         for (size_t i = 0; accounting->ledger && i < ledger_n_records(accounting->ledger); i++)
-                accounting_on_record_gone(ledger_at(accounting->ledger, i), accounting);
+                on_record_gone(ledger_at(accounting->ledger, i), accounting);
         ledger_free(accounting->ledger);
 
         quota_account_done(&accounting->system);
@@ -324,7 +325,7 @@ void accounting_withdraw(Accounting *accounting, const LedgerBuffer *buffers, ui
                 if (!record)
                         continue;
 
-                accounting_on_record_gone(record, accounting);
+                on_record_gone(record, accounting);
                 records[n++] = record;
         }
 
@@ -343,12 +344,8 @@ uint64_t accounting_on_census_begin(void *userdata) {
 void accounting_on_census(const CensusResult *result, uint64_t sequence, void *userdata) {
         Accounting *accounting = userdata;
 
-        size_t n = ledger_retire(accounting->ledger,
-                        result->inodes,
-                        result->n_entries,
-                        sequence,
-                        accounting_on_record_gone,
-                        accounting);
+        size_t n = ledger_retire(
+                        accounting->ledger, result->inodes, result->n_entries, sequence, on_record_gone, accounting);
         if (n > 0)
                 heap_registry_changed(accounting->heaps);
 }
